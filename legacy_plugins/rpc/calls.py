@@ -1,0 +1,139 @@
+"""The calls that wait for an answer, as real Futures in a bounded table.
+
+Every call ends exactly once, because whoever takes it out of the table, and nobody else, ends it: the reader with an
+answer, a caller whose patience ended, `cancel`, the time-out of a submitted call, or the owner of a dead conversation.
+"""
+from __future__ import annotations
+
+import concurrent.futures
+import threading
+import time
+from typing import Any, Callable, Dict, List, NamedTuple, Optional, Tuple
+
+from legacy_plugins.errors import PluginError
+from legacy_plugins.rpc.deadline import Deadline
+from legacy_plugins.rpc.dispatcher import Dispatcher
+from legacy_plugins.rpc.outbox import Entry
+from legacy_plugins.rpc.reactor import Timer
+
+#: The ways in which a call ends.
+ANSWERED, FAILED, TIMED_OUT, CANCELLED, CRASHED = "answered", "failed", "timed_out", "cancelled", "crashed"
+OUTCOMES = (ANSWERED, FAILED, TIMED_OUT, CANCELLED, CRASHED)
+
+
+class TooManyCalls(Exception):
+    """The table is full."""
+
+
+class TableClosed(Exception):
+    """The conversation has ended; `error()` makes what its calls fail with."""
+
+    def __init__(self, error: Callable[[], PluginError]) -> None:
+        super().__init__()
+        self.error = error
+
+
+class Call(concurrent.futures.Future):  # type: ignore[type-arg]  # generic only from Python 3.9 on
+    """One request in flight. Works with `wait`, `as_completed` and `asyncio.wrap_future`."""
+
+    def __init__(self, table: "CallTable", call_id: int, method: str, deadline: Deadline,
+                 on_progress: Optional[Callable[[Any], None]], dispatcher: Dispatcher) -> None:
+        super().__init__()
+        self.id = call_id
+        self.method = method
+        self.deadline = deadline
+        self.started = time.monotonic()
+        self.on_progress = on_progress
+        self.entry: Optional[Entry] = None
+        self.timer: Optional[Timer] = None
+        self._table = table
+        self._dispatcher = dispatcher
+
+    def cancel(self) -> bool:
+        """Give the call up; the plugin is told. False when it has ended already, other than by being cancelled."""
+        if self._table.take(self.id, CANCELLED) is None:
+            return self.cancelled()
+        super().cancel()
+        self.set_running_or_notify_cancel()  # wakes `wait` and `as_completed`
+        self._table.given_up(self, CANCELLED)
+        return True
+
+    def add_done_callback(self, fn: Callable[..., Any]) -> None:
+        """Run `fn(call)` on the dispatch thread once the call has ended; never dropped."""
+        super().add_done_callback(lambda call: self._dispatcher.post(fn, call))
+
+    def add_internal_callback(self, fn: Callable[..., Any]) -> None:
+        """Run `fn(call)` on the thread that ends the call: for code of this library that neither blocks nor raises."""
+        super().add_done_callback(fn)
+
+
+class CallOutcome(NamedTuple):
+    """How a call ended, for counters and signals. `seconds`: from sending to the end."""
+
+    method: str
+    outcome: str
+    seconds: float
+
+
+class CallTable:
+    """The pending calls of one conversation. All methods: any thread."""
+
+    def __init__(self, issue_id: Callable[[], int], max_pending: int, dispatcher: Dispatcher, *,
+                 given_up: Callable[[Call, str], None]) -> None:
+        self._lock = threading.Lock()  # guards _pending, outcomes, the issuing of ids, _closed
+        self._pending: Dict[int, Call] = {}
+        self._issue_id = issue_id
+        self._max_pending = max_pending
+        self._dispatcher = dispatcher
+        self._closed: Optional[Callable[[], PluginError]] = None
+        self.given_up = given_up
+        self.outcomes: Dict[str, int] = dict.fromkeys(OUTCOMES, 0)
+        self.last_method: Optional[str] = None
+
+    def __len__(self) -> int:
+        return len(self._pending)
+
+    def open(self, method: str, deadline: Deadline, on_progress: Optional[Callable[[Any], None]] = None) -> Call:
+        """A new pending call with an id of its own. Raises `TooManyCalls`, `TableClosed`."""
+        call = Call(self, 0, method, deadline, on_progress, self._dispatcher)
+        with self._lock:
+            if self._closed is not None:
+                raise TableClosed(self._closed)
+            if len(self._pending) >= self._max_pending:
+                raise TooManyCalls
+            call.id = self._issue_id()
+            self._pending[call.id] = call
+            self.last_method = method
+        return call
+
+    def take(self, call_id: int, outcome: str) -> Optional[Call]:
+        """The pending call, now the caller's to end, counted as `outcome`; None where somebody else has ended it."""
+        with self._lock:
+            call = self._pending.pop(call_id, None)
+            if call is not None:
+                self.outcomes[outcome] += 1
+        if call is not None and call.timer is not None:
+            call.timer.cancel()
+        return call
+
+    def forget(self, call_id: int) -> None:
+        """Take back a call that was never sent: it is not counted."""
+        with self._lock:
+            self._pending.pop(call_id, None)
+
+    def find(self, call_id: int) -> Optional[Call]:
+        """The pending call, which stays pending."""
+        return self._pending.get(call_id)
+
+    def close(self, error: Callable[[], PluginError]) -> Tuple[Call, ...]:
+        """Refuse new calls with `error()` from now on; the calls that were pending, now the caller's to end."""
+        with self._lock:
+            self._closed = error
+            calls = tuple(self._pending.values())
+            self._pending.clear()
+            self.outcomes[CRASHED] += len(calls)
+        return calls
+
+    def pending_methods(self) -> List[str]:
+        """The methods in flight, oldest first."""
+        return [call.method for call in list(self._pending.values())]

@@ -1,0 +1,93 @@
+"""The process's one thread for other people's code: done-callbacks, signal receivers, log handlers.
+
+User code may block or raise; here it holds up nothing but other user code, never a reader or the supervision. Callbacks
+of Futures are never dropped; offers (signals, log records) are dropped and reported as such when too many wait.
+
+One per process, made at first use, never at import; a forked child makes its own.
+"""
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from collections import deque
+from typing import Any, Callable, Deque, Dict, Optional, Tuple
+
+#: How many offers may wait.
+MAX_OFFERS = 10_000
+
+_log = logging.getLogger("legacy_plugins.rpc")
+_Job = Tuple[Callable[..., Any], Tuple[Any, ...], bool]
+
+
+class Dispatcher:
+    """Runs jobs one after the other on its own thread. All methods may be called from any thread."""
+
+    def __init__(self, max_offers: int = MAX_OFFERS) -> None:
+        self._changed = threading.Condition()  # guards everything below
+        self._jobs: Deque[_Job] = deque()
+        self._offers = 0
+        self._max_offers = max_offers
+        self._thread: Optional[threading.Thread] = None
+        self._busy = False
+
+    def post(self, callback: Callable[..., Any], *args: Any) -> None:
+        """Run `callback(*args)`; never dropped."""
+        with self._changed:
+            self._append((callback, args, False))
+
+    def offer(self, callback: Callable[..., Any], *args: Any) -> bool:
+        """Run `callback(*args)`, unless too many offers wait already; False when it was dropped."""
+        with self._changed:
+            if self._offers >= self._max_offers:
+                return False
+            self._offers += 1
+            self._append((callback, args, True))
+            return True
+
+    def flush(self, timeout: float) -> bool:
+        """Wait at most `timeout` seconds until all that was posted before has run; not from the thread itself."""
+        if threading.current_thread() is self._thread:
+            return False
+        done = threading.Event()
+        self.post(done.set)
+        return done.wait(timeout)
+
+    def _append(self, job: _Job) -> None:
+        """With the lock held."""
+        self._jobs.append(job)
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._run, name="legacy-plugins-dispatch", daemon=True)
+            self._thread.start()
+        elif not self._busy:
+            self._changed.notify()
+
+    def _run(self) -> None:
+        while True:
+            with self._changed:
+                self._busy = False
+                while not self._jobs:
+                    self._changed.wait()
+                self._busy = True
+                callback, args, offered = self._jobs.popleft()
+                if offered:
+                    self._offers -= 1
+            try:
+                callback(*args)
+            except Exception:  # noqa: BLE001 - user code; the next job must run
+                _log.exception("a callback raised on the dispatch thread")
+            del callback, args  # do not keep a result alive while waiting
+
+
+_dispatchers: Dict[int, Dispatcher] = {}
+
+
+def shared_dispatcher() -> Dispatcher:
+    """This process's dispatcher."""
+    pid = os.getpid()
+    dispatcher = _dispatchers.get(pid)
+    if dispatcher is None:
+        for parent in [owner for owner in list(_dispatchers) if owner != pid]:
+            _dispatchers.pop(parent, None)
+        dispatcher = _dispatchers.setdefault(pid, Dispatcher())
+    return dispatcher

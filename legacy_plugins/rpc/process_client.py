@@ -1,0 +1,178 @@
+"""A JSON-RPC conversation with a program that one starts oneself: `JsonRpcProcess`.
+
+The same framing, Futures and limits as a plugin's conversation, without plugin semantics: no handshake, no restart, no
+budgets. It speaks to any program with LSP framing: language servers, debug adapters, vendors' servers.
+"""
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from collections import deque
+from typing import Any, Callable, Deque, Dict, Mapping, Optional, Sequence
+
+from legacy_plugins.errors import PluginCrashed, PluginError, PluginStartFailed
+from legacy_plugins.protocol.messages import INTERNAL_ERROR, METHOD_NOT_FOUND, Notification, Request
+from legacy_plugins.protocol.peer import MessageFault
+from legacy_plugins.rpc.calls import Call
+from legacy_plugins.rpc.connection import Connection
+from legacy_plugins.rpc.conversation import ConnectionLimits, ConversationHandler, EndReason
+from legacy_plugins.rpc.crash import CrashReport, explain_spawn_error
+from legacy_plugins.rpc.reactor import shared_reactor
+from legacy_plugins.rpc.workers import WorkerPool
+from legacy_plugins.transport.process import KILL, ChildProcess, LaunchSpec
+from legacy_plugins.transport.stderr import LogPump
+
+_log = logging.getLogger("legacy_plugins.rpc")
+_STDERR_TAIL_BYTES = 16 * 1024
+_EXIT_GRACE_SECONDS = 0.1
+_MAX_WAITING = 10_000
+
+
+class JsonRpcProcess(ConversationHandler):
+    """Start `argv` and talk to it. `cwd`: working directory; `env`: the whole environment (default: the host's).
+
+    Usable as a context manager. All methods may be called from any thread. Raises `PluginStartFailed`.
+    """
+
+    def __init__(self, argv: Sequence[str], *, cwd: Optional[str] = None, env: Optional[Mapping[str, str]] = None) -> None:
+        self.name = os.path.basename(argv[0])
+        self._methods: Dict[str, Callable[[Any], Any]] = {}
+        self._handlers = WorkerPool(1, name=f"{self.name}-handler", max_waiting=_MAX_WAITING)  # one: order is kept
+        self._tail: Deque[bytes] = deque()
+        self._exited = threading.Event()
+        self._reactor = shared_reactor()
+        try:
+            self._process = ChildProcess(LaunchSpec(tuple(argv), cwd, None if env is None else dict(env)))
+        except OSError as error:
+            raise PluginStartFailed(self.name, message=f"cannot start {self.name!r}: {explain_spawn_error(error, argv, cwd)}"
+                                    ) from None
+        assert self._process.log_stream is not None
+        self._pump = LogPump(self._process.log_stream, self._keep_tail, lambda: None, name=self.name)
+        self._connection = Connection(self._process.stream, self, name=self.name, limits=ConnectionLimits())
+        self._pump.start()
+        self._connection.start()
+        self._reactor.post(self._watch_exit)
+
+    @property
+    def pid(self) -> int:
+        """The program's process id."""
+        assert self._process.pid is not None
+        return self._process.pid
+
+    def request(self, method: str, params: Any = None, timeout: float = 5.0, *,
+                on_progress: Optional[Callable[[Any], None]] = None) -> Any:
+        """Call a method and wait at most `timeout` seconds. Raises as `Connection.request` does, and `PluginCrashed`."""
+        return self._connection.request(method, params, timeout, on_progress)
+
+    def submit(self, method: str, params: Any = None, timeout: float = 5.0, *,
+               on_progress: Optional[Callable[[Any], None]] = None) -> Call:
+        """The same without waiting: a `concurrent.futures.Future` that expires by itself."""
+        return self._connection.submit(method, params, timeout, on_progress)
+
+    def notify(self, method: str, params: Any = None) -> None:
+        """Tell the program something; no answer comes."""
+        self._connection.notify(method, params)
+
+    def on(self, method: str) -> Callable[[Callable[[Any], Any]], Callable[[Any], Any]]:
+        """Decorator: `fn(params)` handles what the program sends under `method`; its return value answers a request.
+
+        Handlers run one after the other, in the order of arrival, on a thread of their own.
+        """
+        def register(fn: Callable[[Any], Any]) -> Callable[[Any], Any]:
+            self._methods[method] = fn
+            return fn
+        return register
+
+    def close(self, timeout: float = 2.0) -> None:
+        """Close the program's stdin; after `timeout` seconds SIGTERM, after half of it again SIGKILL. Idempotent."""
+        self._connection.close_writing()
+        self._handlers.close()
+        for wait, action in ((timeout, 15), (timeout / 2, KILL), (1.0, None)):
+            if self._exited.wait(wait) or action is None:
+                break
+            self._process.send_signal(action)
+        self._reactor.post(self._tear_down, EndReason("it was closed"))
+        self._exited.wait(1.0)
+
+    def __enter__(self) -> "JsonRpcProcess":
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    # ---- what comes in (reader thread)
+
+    def on_request(self, request: Request) -> None:
+        handler = self._methods.get(request.method)
+        if handler is None:
+            self._connection.refuse(request.id, METHOD_NOT_FOUND, f"unknown method {request.method!r}")
+        elif not self._handlers.submit(self._answer, handler, request):
+            self._connection.refuse(request.id, INTERNAL_ERROR, "too many requests wait")
+
+    def on_notification(self, notification: Notification) -> None:
+        handler = self._methods.get(notification.method)
+        if handler is not None and not self._handlers.submit(handler, notification.params):
+            _log.warning("a notification %r of %r was dropped: too many wait", notification.method, self.name)
+
+    def on_fault(self, fault: MessageFault) -> None:
+        _log.warning("%r sent a message that breaks the protocol: %s", self.name, fault.error)
+
+    def on_end(self, reason: EndReason) -> None:
+        self._reactor.post(self._wait_for_exit, reason, 20)
+
+    def _answer(self, handler: Callable[[Any], Any], request: Request) -> None:
+        try:
+            self._connection.answer(request.id, handler(request.params))
+        except Exception as error:  # noqa: BLE001 - the program gets an answer whatever the handler does
+            _log.exception("the handler of %r failed", request.method)
+            self._connection.refuse(request.id, INTERNAL_ERROR, f"{type(error).__name__} in the handler")
+
+    # ---- the process's end (supervising thread)
+
+    def _watch_exit(self) -> None:
+        if self._process.exit_fd is not None:
+            self._reactor.watch(self._process.exit_fd, lambda: self._connection.end(EndReason("it exited")))
+
+    def _wait_for_exit(self, reason: EndReason, tries: int) -> None:
+        """The status comes up to a moment after the stream's end; a program that only closed its stdout stays."""
+        if self._process.exit_status() is None and tries:
+            self._reactor.call_later(_EXIT_GRACE_SECONDS / 20, lambda: self._wait_for_exit(reason, tries - 1))
+            return
+        self._connection.interrupt_reader()
+        if self._process.log_stream is not None:
+            self._process.log_stream.interrupt()
+        self._await_drain(reason, 20)
+
+    def _await_drain(self, reason: EndReason, tries: int) -> None:
+        if tries and not (self._connection.drained.is_set() and self._pump.ended.is_set()):
+            self._reactor.call_later(_EXIT_GRACE_SECONDS / 20, lambda: self._await_drain(reason, tries - 1))
+            return
+        self._tear_down(reason)
+
+    def _tear_down(self, reason: EndReason) -> None:
+        if self._exited.is_set():
+            return
+        report = CrashReport.of(self.name, self._process.exit_status(), reason, stderr_tail=self._tail_lines(),
+                                last_method=self._connection.calls.last_method)
+
+        def crashed() -> PluginError:
+            return PluginCrashed(report, self.name, message=f"{self.name!r} ended: {report.summary}")
+        self._connection.end(reason)
+        self._connection.fail_pending(crashed)
+        self._connection.close_writing(0.0)
+        self._connection.interrupt_reader()
+        self._process.send_signal(KILL)
+        if self._process.exit_fd is not None:
+            self._reactor.unwatch(self._process.exit_fd)
+        self._process.release()
+        self._handlers.close()
+        self._exited.set()
+
+    def _keep_tail(self, data: bytes) -> None:
+        self._tail.append(data[-_STDERR_TAIL_BYTES:])
+        while len(self._tail) > 1 and sum(map(len, self._tail)) - len(self._tail[0]) >= _STDERR_TAIL_BYTES:
+            self._tail.popleft()
+
+    def _tail_lines(self) -> Sequence[str]:
+        return b"".join(self._tail)[-_STDERR_TAIL_BYTES:].decode("utf-8", "backslashreplace").splitlines()

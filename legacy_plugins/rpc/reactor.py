@@ -1,0 +1,176 @@
+"""The process's one supervising thread: timers, commands, and descriptors that become readable (process exits).
+
+Everything that supervises runs here, one thing after the other, so what only it touches needs no lock. It never polls:
+it sleeps until the next timer, a command, or a descriptor. What runs here must not block. A callback that raises is
+logged, and the thread goes on.
+
+One per process, made at first use, never at import; a forked child makes its own.
+"""
+from __future__ import annotations
+
+import heapq
+import itertools
+import logging
+import os
+import select
+import threading
+import time
+from collections import deque
+from typing import Any, Callable, Deque, Dict, List, Optional, Tuple
+
+from legacy_plugins.transport import descriptors
+
+_log = logging.getLogger("legacy_plugins.rpc")
+
+
+class Timer:
+    """Something to do later; `cancel` from any thread."""
+
+    __slots__ = ("at", "callback", "_reactor")
+
+    def __init__(self, at: float, callback: Callable[[], None], reactor: "Reactor") -> None:
+        self.at = at
+        self.callback: Optional[Callable[[], None]] = callback
+        self._reactor = reactor
+
+    def cancel(self) -> None:
+        """Forget it; does nothing when it has run already."""
+        if self.callback is not None:
+            self.callback = None  # frees what it would have used; the heap's entry goes when its time comes
+            self._reactor.timer_cancelled()
+
+
+class Reactor:
+    """See the file's first paragraph. All methods may be called from any thread, unless said otherwise."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()  # guards everything below but _poll and _watched
+        self._jobs: Deque[Callable[[], None]] = deque()
+        self._heap: List[Tuple[float, int, Timer]] = []
+        self._cancelled = 0
+        self._order = itertools.count()
+        self._asleep_until: Optional[float] = 0.0  # 0.0: awake; None: no timer
+        self._thread: Optional[threading.Thread] = None
+        self._wake: Tuple[int, int] = (-1, -1)
+        self._watched: Dict[int, Callable[[], None]] = {}
+        self._poll: Any = None
+
+    def post(self, callback: Callable[..., None], *args: Any) -> None:
+        """Run `callback(*args)` on the supervising thread, in the order of posting."""
+        with self._lock:
+            self._jobs.append((lambda: callback(*args)) if args else callback)
+            self._start_or_wake(0.0)
+
+    def call_later(self, delay: float, callback: Callable[[], None]) -> Timer:
+        """Run `callback()` in `delay` seconds."""
+        timer = Timer(time.monotonic() + delay, callback, self)
+        with self._lock:
+            heapq.heappush(self._heap, (timer.at, next(self._order), timer))
+            self._start_or_wake(timer.at)
+        return timer
+
+    def watch(self, fd: int, callback: Callable[[], None]) -> None:
+        """Run `callback()` once when `fd` becomes readable. On the supervising thread."""
+        self._watched[fd] = callback
+        self._poll.register(fd, select.POLLIN)
+
+    def unwatch(self, fd: int) -> None:
+        """Forget a descriptor, before it is closed. On the supervising thread."""
+        if self._watched.pop(fd, None) is not None:
+            self._poll.unregister(fd)
+
+    def on_thread(self) -> bool:
+        """Whether the calling thread is the supervising one."""
+        return threading.current_thread() is self._thread
+
+    def timer_cancelled(self) -> None:
+        """Keep cancelled timers from piling up (called by `Timer.cancel`)."""
+        with self._lock:
+            self._cancelled += 1
+            if self._cancelled > 1000 and self._cancelled * 2 > len(self._heap):
+                self._heap = [entry for entry in self._heap if entry[2].callback is not None]
+                heapq.heapify(self._heap)
+                self._cancelled = 0
+
+    def _start_or_wake(self, at: float) -> None:
+        """With the lock held: make sure that the thread is awake at `at`."""
+        if self._thread is None:
+            self._wake = descriptors.open_pipe()
+            os.set_blocking(self._wake[0], False)
+            os.set_blocking(self._wake[1], False)
+            self._thread = threading.Thread(target=self._run, name="legacy-plugins-supervisor", daemon=True)
+            self._thread.start()
+        elif self._asleep_until is None or self._asleep_until > at:
+            self._asleep_until = 0.0
+            try:
+                os.write(self._wake[1], b"\0")
+            except BlockingIOError:
+                pass  # full of wake-ups already
+
+    def _run(self) -> None:
+        self._poll = select.poll()
+        self._poll.register(self._wake[0], select.POLLIN)
+        while True:
+            for callback in self._due():
+                self._call(callback)
+            self._sleep()
+
+    def _due(self) -> List[Callable[[], None]]:
+        """What is to be run now: all posted jobs, then all timers whose time has come."""
+        now = time.monotonic()
+        with self._lock:
+            due = list(self._jobs)
+            self._jobs.clear()
+            while self._heap and self._heap[0][0] <= now:
+                timer = heapq.heappop(self._heap)[2]
+                callback, timer.callback = timer.callback, None
+                if callback is not None:
+                    due.append(callback)
+                else:
+                    self._cancelled = max(0, self._cancelled - 1)
+        return due
+
+    def _sleep(self) -> None:
+        """Wait for the next timer, a wake-up or a watched descriptor, and run the callbacks of the latter."""
+        with self._lock:
+            if self._jobs:
+                return
+            self._asleep_until = self._heap[0][0] if self._heap else None
+            timeout = None if self._asleep_until is None else max(0.0, self._asleep_until - time.monotonic())
+        ready = self._poll.poll(None if timeout is None else timeout * 1000 + 0.5)
+        with self._lock:
+            self._asleep_until = 0.0
+        for fd, _ in ready:
+            if fd == self._wake[0]:
+                self._swallow_wakeups()
+                continue
+            callback = self._watched.get(fd)
+            self.unwatch(fd)
+            if callback is not None:
+                self._call(callback)
+
+    def _swallow_wakeups(self) -> None:
+        try:
+            os.read(self._wake[0], 4096)
+        except BlockingIOError:
+            pass
+
+    def _call(self, callback: Callable[[], None]) -> None:
+        try:
+            callback()
+        except Exception:  # noqa: BLE001 - one plugin's trouble must not end the supervision of the others
+            _log.exception("an error in the supervising thread; please report it")
+
+
+_reactors: Dict[int, Reactor] = {}
+
+
+def shared_reactor() -> Reactor:
+    """This process's reactor."""
+    pid = os.getpid()
+    reactor = _reactors.get(pid)
+    if reactor is None:
+        for parent in [owner for owner in list(_reactors) if owner != pid]:
+            _reactors.pop(parent, None)
+        reactor = _reactors.setdefault(pid, Reactor())
+    return reactor

@@ -1,0 +1,151 @@
+"""The reader thread of a conversation: bytes from the stream, through the peer, to calls and handler.
+
+It reads, ends calls with their answers, and hands everything else to the `ConversationHandler`. It runs no user code
+and waits for nothing but the stream, except to let a flood of notifications back up into the pipe.
+"""
+from __future__ import annotations
+
+import logging
+import threading
+from typing import Any, Callable, List, Optional
+
+from legacy_plugins.errors import ProtocolError, rpc_error
+from legacy_plugins.protocol.handshake import PROGRESS
+from legacy_plugins.protocol.messages import INVALID_REQUEST, Failure, Notification, Request, Result
+from legacy_plugins.protocol.peer import Event, MessageFault, Peer, StrayOutput
+from legacy_plugins.rpc.budget import MAX_FLOOD_SECONDS, MessageBudget
+from legacy_plugins.rpc.calls import ANSWERED, FAILED, CallTable
+from legacy_plugins.rpc.conversation import ConversationHandler, EndReason
+from legacy_plugins.rpc.stalls import PartialWatch
+from legacy_plugins.transport.base import ByteStream
+
+_log = logging.getLogger("legacy_plugins.rpc")
+
+
+class Reader:
+    """`finish(call, outcome, result, error)` ends a taken call; `refuse` answers a malformed request; `end` ends the
+    conversation, once for all who say so. `drained` is set when all that will be handled has been."""
+
+    def __init__(self, name: str, stream: ByteStream, peer: Peer, calls: CallTable, handler: ConversationHandler, *,
+                 budget: MessageBudget, partial: PartialWatch, finish: Callable[..., None],
+                 refuse: Callable[..., None], end: Callable[[EndReason], None]) -> None:
+        self._name = name
+        self._stream = stream
+        self._peer = peer
+        self._calls = calls
+        self._handler = handler
+        self._budget = budget
+        self._partial = partial
+        self._finish = finish
+        self._refuse = refuse
+        self._end = end
+        self._stop_pause = threading.Event()
+        self.paused = False
+        self.late_answers = 0
+        self.drained = threading.Event()
+
+    def stop_pausing(self) -> None:
+        """The conversation ends: read on at full speed. Any thread."""
+        self._stop_pause.set()
+
+    def run(self) -> None:
+        """The thread."""
+        reason = EndReason("its stdout ended")
+        try:
+            error = self._read_all()
+            if error is not None:
+                reason = EndReason(str(error), "protocol error", error)
+        except Exception as error:  # noqa: BLE001 - a defect of ours must end this conversation, never hang it
+            _log.exception("the reader of plugin %r failed; please report it", self._name)
+            reason = EndReason(f"an error in the host's reader: {error!r}", "host error")
+        self._end(reason)
+        self.drained.set()
+        while self._stream.read():  # only the reader may close the descriptor that it blocks on
+            pass
+
+    def _read_all(self) -> Optional[ProtocolError]:
+        """Read to the end; what broke the framing, if anything did."""
+        while True:
+            data = self._stream.read()
+            if not data:
+                self._peer.end()
+                return self._peer.error
+            self._take(self._peer.receive(data))
+            if self._peer.error is not None:
+                return self._peer.error
+
+    def _take(self, events: List[Event]) -> None:
+        unasked = 0
+        for event in events:
+            if type(event) is Result:
+                self._on_result(event)
+            else:
+                unasked += self._on_other(event)
+        self._partial.update(self._peer.partial, began_anew=bool(events))
+        pause = self._budget.spend(unasked)
+        if pause:
+            self._pause(pause)
+
+    def _on_result(self, result: Result) -> None:
+        call = self._calls.take(result.id, ANSWERED)
+        if call is None:
+            self.late_answers += 1
+        else:
+            self._finish(call, ANSWERED, result.result)
+
+    def _on_other(self, event: Event) -> int:
+        """Everything but a good answer; 1 where it was not asked for."""
+        if isinstance(event, Failure):
+            self._on_failure(event)
+            return 0
+        if isinstance(event, Notification):
+            if event.method == PROGRESS:
+                self._on_progress(event.params)
+            else:
+                self._handler.on_notification(event)
+        elif isinstance(event, Request):
+            self._handler.on_request(event)
+        elif isinstance(event, MessageFault):
+            self._on_fault(event)
+        elif isinstance(event, StrayOutput):
+            self._handler.on_stray_output(event.line)
+        return 1
+
+    def _on_failure(self, failure: Failure) -> None:
+        if failure.id is None:
+            _log.warning("plugin %r answered with error %d and no id: %.200r", self._name, failure.code, failure.message)
+            return
+        call = self._calls.take(failure.id, FAILED)
+        if call is None:
+            self.late_answers += 1
+            return
+        error = rpc_error(failure.code, failure.message, failure.data, plugin=self._name)
+        self._finish(call, FAILED, error=error)
+
+    def _on_progress(self, params: Any) -> None:
+        """`$/progress` of ours is `{id, value}`; a language server's, with a token, is ignored."""
+        if isinstance(params, dict) and type(params.get("id")) is int and "value" in params:
+            call = self._calls.find(params["id"])
+            if call is not None and call.on_progress is not None:
+                call.on_progress(params["value"])
+
+    def _on_fault(self, fault: MessageFault) -> None:
+        fault.error.plugin = self._name
+        if fault.call_id is not None:
+            call = self._calls.take(fault.call_id, FAILED)
+            if call is not None:
+                self._finish(call, FAILED, error=fault.error)
+        if fault.request_id is not None:
+            self._refuse(fault.request_id, INVALID_REQUEST, str(fault.error))
+        self._handler.on_fault(fault)
+
+    def _pause(self, seconds: float) -> None:
+        """Let a flood wait in the pipe until the budget allows more."""
+        if self._budget.flooded:
+            self._end(EndReason(f"it sent more than {self._budget.per_second} notifications and requests a "
+                               f"second for {MAX_FLOOD_SECONDS:g} s (limits.notificationsPerSecond)", "flood"))
+            return
+        self.paused = True
+        self._stop_pause.wait(seconds)
+        self.paused = False
+        self._partial.restart()

@@ -1,0 +1,82 @@
+"""Clocks on a conversation: a message that does not get complete, a peer that does not read.
+
+The reader and the writer only note when something began; the checks run on the supervising thread, and only while there
+is something to check, so that an idle conversation wakes nobody.
+"""
+from __future__ import annotations
+
+import time
+from typing import Callable, Optional
+
+from legacy_plugins.rpc.conversation import EndReason
+from legacy_plugins.rpc.reactor import Reactor
+
+_RECHECK_SECONDS = 0.5
+
+
+class PartialWatch:
+    """A message must be complete within `timeout` seconds of its first byte; while `paused()` the clock stands."""
+
+    def __init__(self, reactor: Reactor, timeout: float, *, paused: Callable[[], bool],
+                 end: Callable[[EndReason], None]) -> None:
+        self._reactor = reactor
+        self._timeout = timeout
+        self._paused = paused
+        self._end = end
+        self._since: Optional[float] = None
+        self._checking = False
+
+    def update(self, partial: bool, *, began_anew: bool) -> None:
+        """After each read, on the reader thread: whether a message is incomplete, and whether it is another one."""
+        if not partial:
+            self._since = None
+            return
+        if self._since is None or began_anew:
+            self._since = time.monotonic()
+        if not self._checking:
+            self._checking = True
+            self._reactor.call_later(self._timeout, self._check)
+
+    def restart(self) -> None:
+        """After a pause in reading, on the reader thread."""
+        if self._since is not None:
+            self._since = time.monotonic()
+
+    def _check(self) -> None:
+        since = self._since
+        if since is None:
+            self._checking = False
+            return
+        left = self._timeout - (time.monotonic() - since)
+        if left > 0 or self._paused():
+            self._reactor.call_later(max(left, _RECHECK_SECONDS / 10), self._check)
+            return
+        self._end(EndReason(f"a message was not complete {self._timeout:g} s after its first byte "
+                            "(limits.messageTimeoutMs)", "message time-out"))
+
+
+class StallWatch:
+    """A peer that has not read for `timeout` seconds is hung, unless it is `busy()` with a call that may take long."""
+
+    def __init__(self, reactor: Reactor, timeout: float, *, stalled_since: Callable[[], Optional[float]],
+                 busy: Callable[[], bool], end: Callable[[EndReason], None]) -> None:
+        self._reactor = reactor
+        self._timeout = timeout
+        self._stalled_since = stalled_since
+        self._busy = busy
+        self._end = end
+
+    def begin(self) -> None:
+        """The pipe is full; on the writer thread."""
+        self._reactor.call_later(self._timeout, self._check)
+
+    def _check(self) -> None:
+        since = self._stalled_since()
+        if since is None:
+            return
+        stalled = time.monotonic() - since
+        if stalled >= self._timeout and not self._busy():
+            self._end(EndReason(f"it has not read from its stdin for {stalled:.1f} s (limits.writeStallMs)",
+                                "write stall"))
+            return
+        self._reactor.call_later(max(_RECHECK_SECONDS, self._timeout - stalled), self._check)

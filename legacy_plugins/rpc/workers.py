@@ -1,0 +1,66 @@
+"""A small bounded pool of daemon threads for requests that the other side makes of us.
+
+Threads start when they are first needed. There is no queue: what finds all threads busy is refused, so that a flood of
+requests becomes answers that say "busy" instead of memory. `concurrent.futures.ThreadPoolExecutor` is not used: it
+blocks the interpreter's exit, and refuses work during it.
+"""
+from __future__ import annotations
+
+import logging
+import threading
+from collections import deque
+from typing import Any, Callable, Deque, Tuple
+
+_log = logging.getLogger("legacy_plugins.rpc")
+
+
+class WorkerPool:
+    """At most `max_workers` jobs at a time, and `max_waiting` more that wait. All methods: any thread."""
+
+    def __init__(self, max_workers: int, *, name: str, max_waiting: int = 0) -> None:
+        self._changed = threading.Condition()  # guards everything below
+        self._jobs: Deque[Tuple[Callable[..., Any], Tuple[Any, ...]]] = deque()
+        self._max_workers = max_workers
+        self._max_waiting = max_waiting
+        self._name = name
+        self._threads = 0
+        self._running = 0
+        self._closed = False
+
+    def submit(self, job: Callable[..., Any], *args: Any) -> bool:
+        """Run `job(*args)` on a thread of the pool; False when all are busy, or the pool is closed."""
+        with self._changed:
+            if self._closed or self._running + len(self._jobs) >= self._max_workers + self._max_waiting:
+                return False
+            self._jobs.append((job, args))
+            if self._threads - self._running < len(self._jobs) and self._threads < self._max_workers:
+                self._threads += 1
+                threading.Thread(target=self._run, name=f"{self._name}-{self._threads}", daemon=True).start()
+            else:
+                self._changed.notify()
+        return True
+
+    def close(self) -> None:
+        """Take no more jobs; idle threads end at once, busy ones when their job is done. Does not wait."""
+        with self._changed:
+            self._closed = True
+            self._jobs.clear()
+            self._changed.notify_all()
+
+    def _run(self) -> None:
+        while True:
+            with self._changed:
+                while not self._jobs and not self._closed:
+                    self._changed.wait()
+                if not self._jobs:
+                    self._threads -= 1
+                    return
+                job, args = self._jobs.popleft()
+                self._running += 1
+            try:
+                job(*args)
+            except Exception:  # noqa: BLE001 - the job reports its own errors; the thread must live
+                _log.exception("a job raised in the pool %s", self._name)
+            del job, args
+            with self._changed:
+                self._running -= 1

@@ -1,0 +1,132 @@
+"""A program as a child process with three pipes: how it is spawned, watched, signalled and reaped.
+
+Spawning uses plain `subprocess.Popen` with an argument vector, a new session and the least environment: never a shell,
+never `preexec_fn` (it runs Python in a forked child whose locks may be held), never a parent-death signal (it fires when
+the spawning thread ends). The pipes are raw descriptors, since buffered file objects hang when they are closed from
+another thread or in a forked child. `subprocess.Popen` is looked up at call time, since gevent replaces it.
+
+All methods: the supervising thread.
+"""
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+from dataclasses import dataclass
+from typing import Any, Mapping, Optional, Tuple
+
+from legacy_plugins.transport import descriptors
+from legacy_plugins.transport.base import ExitStatus, Process
+from legacy_plugins.transport.stdio import PipeReader, PipeStream
+
+_PIDFD_OPEN = 434  # the system call's number on every Linux architecture; `os.pidfd_open` came with Python 3.9
+
+
+@dataclass(frozen=True)
+class LaunchSpec:
+    """What to execute: the argument vector, the working directory (None: the host's) and the whole environment."""
+
+    argv: Tuple[str, ...]
+    cwd: Optional[str] = None
+    env: Optional[Mapping[str, str]] = None
+
+
+class ChildProcess(Process):
+    """A program that was started. Raises `OSError` when it cannot be, with nothing left behind."""
+
+    def __init__(self, spec: LaunchSpec, *, capture_stderr: bool = True) -> None:
+        pipes = [descriptors.open_pipe() for _ in range(3 if capture_stderr else 2)]
+        (child_in, stdin), (stdout, child_out) = pipes[:2]
+        child_err = pipes[2][1] if capture_stderr else None
+        try:
+            self._popen = subprocess.Popen(
+                list(spec.argv), bufsize=0, stdin=child_in, stdout=child_out, stderr=child_err, cwd=spec.cwd,
+                env=None if spec.env is None else dict(spec.env), start_new_session=True, close_fds=True)
+        except BaseException:
+            for pipe in pipes:
+                descriptors.close(pipe[0])
+                descriptors.close(pipe[1])
+            raise
+        for fd in (child_in, child_out, child_err):
+            if fd is not None:
+                descriptors.close(fd)
+        self.pid: Optional[int] = self._popen.pid
+        self.stream = PipeStream(stdout, stdin)
+        self.log_stream = PipeReader(pipes[2][0]) if capture_stderr else None
+        self.exit_fd = _open_pidfd(self._popen.pid)
+        self._status: Optional[ExitStatus] = None
+        self._released = False
+
+    def exit_status(self) -> Optional[ExitStatus]:
+        if self._status is None:
+            self._status = self._look()
+        return self._status
+
+    def send_signal(self, number: int) -> None:
+        if self._released or self.pid is None:
+            return
+        for send in (os.killpg, os.kill):  # both: the program may have left its group
+            try:
+                send(self.pid, number)
+            except (ProcessLookupError, PermissionError):
+                continue
+
+    def release(self) -> None:
+        if self._released:
+            return
+        self._released = True
+        if self.exit_status() is not None:
+            self._popen.poll()  # reaps; its idea of the status is wrong where something else reaped
+        if self.exit_fd is not None:
+            descriptors.close(self.exit_fd)
+
+    def abandon(self) -> None:
+        """In a forked child: the process is not ours; keep `Popen` from looking after it."""
+        self._released = True
+        self._popen.returncode = 0
+
+    def _look(self) -> Optional[ExitStatus]:
+        if not hasattr(os, "waitid"):
+            return _from_returncode(self._popen.poll())
+        try:
+            info = os.waitid(os.P_PID, self._popen.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+        except ChildProcessError:  # gevent reaps its children itself; SIGCHLD may be ignored; an arbiter may reap all
+            cooperative = type(self._popen).__module__.startswith("gevent")
+            return _from_returncode(self._popen.poll()) if cooperative else ExitStatus()
+        if info is None:
+            return None
+        if info.si_code == os.CLD_EXITED:
+            return ExitStatus(code=info.si_status)
+        return ExitStatus(signal=info.si_status)
+
+
+def _from_returncode(code: Optional[int]) -> Optional[ExitStatus]:
+    if code is None:
+        return None
+    return ExitStatus(signal=-code) if code < 0 else ExitStatus(code=code)
+
+
+def _open_pidfd(pid: int) -> Optional[int]:
+    """A descriptor that becomes readable when the process ends, None where the system has no such thing."""
+    if not sys.platform.startswith("linux"):
+        return None
+    with descriptors.lock():
+        try:
+            return descriptors.enter(os.pidfd_open(pid) if hasattr(os, "pidfd_open") else _pidfd_by_number(pid))
+        except OSError:
+            return None
+
+
+def _pidfd_by_number(pid: int) -> int:
+    libc: Any = ctypes.CDLL(None, use_errno=True)
+    fd = int(libc.syscall(_PIDFD_OPEN, pid, 0))
+    if fd < 0:
+        code = ctypes.get_errno()
+        raise OSError(code, os.strerror(code))
+    return fd
+
+
+#: SIGKILL where the platform has it.
+KILL = getattr(signal, "SIGKILL", signal.SIGTERM)

@@ -1,0 +1,44 @@
+"""The thread that drains a program's log stream, always, until it ends.
+
+A program that fills its stderr pipe stops, so nothing may hold this thread up: what it reads goes to `sink`, which must
+neither block nor raise, and where it raises all the same the thread goes on. Knows nothing of lines or logging.
+"""
+from __future__ import annotations
+
+import threading
+from typing import Callable
+
+from legacy_plugins.transport.base import ByteSource
+
+
+class LogPump:
+    """Reads `source` on a daemon thread and gives the bytes to `sink`; `ended` is set after the last ones.
+
+    `on_end` is called once, on the same thread, when the source has ended.
+    """
+
+    def __init__(self, source: ByteSource, sink: Callable[[bytes], None], on_end: Callable[[], None], *,
+                 name: str) -> None:
+        self._source = source
+        self._sink = sink
+        self._on_end = on_end
+        self.ended = threading.Event()
+        self._thread = threading.Thread(target=self._run, name=f"{name}-stderr", daemon=True)
+
+    def start(self) -> None:
+        """Start the thread."""
+        self._thread.start()
+
+    def _run(self) -> None:
+        try:
+            while True:
+                data = self._source.read()
+                if not data:
+                    break
+                try:
+                    self._sink(data)
+                except Exception:  # noqa: BLE001 - a lost line is better than a plugin that blocks on its stderr
+                    continue
+        finally:
+            self.ended.set()
+            self._on_end()
