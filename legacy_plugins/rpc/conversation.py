@@ -53,5 +53,8 @@ class ConversationHandler:
     def on_end(self, reason: EndReason) -> None:
         """The conversation has ended; called once, by the reader, the writer or the supervising thread."""
 
+    def on_drained(self) -> None:
+        """All that came before the end has been handled; on the reader thread, after `on_end`."""
+
     def on_outcome(self, outcome: CallOutcome) -> None:
         """A call has ended; on the thread that ended it."""

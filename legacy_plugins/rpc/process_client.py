@@ -8,24 +8,26 @@ from __future__ import annotations
 import logging
 import os
 import threading
+import time
 from collections import deque
 from typing import Any, Callable, Deque, Dict, Mapping, Optional, Sequence
 
-from legacy_plugins.errors import PluginCrashed, PluginError, PluginStartFailed
+from legacy_plugins.errors import PluginCrashed, PluginError, PluginNotRunning, PluginStartFailed
 from legacy_plugins.protocol.messages import INTERNAL_ERROR, METHOD_NOT_FOUND, Notification, Request
 from legacy_plugins.protocol.peer import MessageFault
 from legacy_plugins.rpc.calls import Call
 from legacy_plugins.rpc.connection import Connection
 from legacy_plugins.rpc.conversation import ConnectionLimits, ConversationHandler, EndReason
 from legacy_plugins.rpc.crash import CrashReport, explain_spawn_error
+from legacy_plugins.rpc.ending import StopLadder, Teardown
 from legacy_plugins.rpc.reactor import shared_reactor
 from legacy_plugins.rpc.workers import WorkerPool
-from legacy_plugins.transport.process import KILL, ChildProcess, LaunchSpec
+from legacy_plugins.transport.base import ExitStatus
+from legacy_plugins.transport.process import ChildProcess, LaunchSpec
 from legacy_plugins.transport.stderr import LogPump
 
 _log = logging.getLogger("legacy_plugins.rpc")
 _STDERR_TAIL_BYTES = 16 * 1024
-_EXIT_GRACE_SECONDS = 0.1
 _MAX_WAITING = 10_000
 
 
@@ -40,7 +42,11 @@ class JsonRpcProcess(ConversationHandler):
         self._methods: Dict[str, Callable[[Any], Any]] = {}
         self._handlers = WorkerPool(1, name=f"{self.name}-handler", max_waiting=_MAX_WAITING)  # one: order is kept
         self._tail: Deque[bytes] = deque()
-        self._exited = threading.Event()
+        self._started = time.monotonic()
+        self._closing = False
+        self._ended = threading.Event()
+        self._teardown: Optional[Teardown] = None
+        self._ladder: Optional[StopLadder] = None
         self._reactor = shared_reactor()
         try:
             self._process = ChildProcess(LaunchSpec(tuple(argv), cwd, None if env is None else dict(env)))
@@ -48,11 +54,11 @@ class JsonRpcProcess(ConversationHandler):
             raise PluginStartFailed(self.name, message=f"cannot start {self.name!r}: {explain_spawn_error(error, argv, cwd)}"
                                     ) from None
         assert self._process.log_stream is not None
-        self._pump = LogPump(self._process.log_stream, self._keep_tail, lambda: None, name=self.name)
+        self._pump = LogPump(self._process.log_stream, self._keep_tail, self.on_drained, name=self.name)
         self._connection = Connection(self._process.stream, self, name=self.name, limits=ConnectionLimits())
+        self._reactor.post(self._supervise)  # before the threads, whose first words may be their last
         self._pump.start()
         self._connection.start()
-        self._reactor.post(self._watch_exit)
 
     @property
     def pid(self) -> int:
@@ -86,14 +92,9 @@ class JsonRpcProcess(ConversationHandler):
 
     def close(self, timeout: float = 2.0) -> None:
         """Close the program's stdin; after `timeout` seconds SIGTERM, after half of it again SIGKILL. Idempotent."""
-        self._connection.close_writing()
-        self._handlers.close()
-        for wait, action in ((timeout, 15), (timeout / 2, KILL), (1.0, None)):
-            if self._exited.wait(wait) or action is None:
-                break
-            self._process.send_signal(action)
-        self._reactor.post(self._tear_down, EndReason("it was closed"))
-        self._exited.wait(1.0)
+        self._closing = True
+        self._reactor.post(self._stop, timeout)
+        self._ended.wait(timeout * 1.5 + 2.0)
 
     def __enter__(self) -> "JsonRpcProcess":
         return self
@@ -119,7 +120,10 @@ class JsonRpcProcess(ConversationHandler):
         _log.warning("%r sent a message that breaks the protocol: %s", self.name, fault.error)
 
     def on_end(self, reason: EndReason) -> None:
-        self._reactor.post(self._wait_for_exit, reason, 20)
+        self._reactor.post(self._teardown_begin, reason)
+
+    def on_drained(self) -> None:
+        self._reactor.post(self._teardown_progress)
 
     def _answer(self, handler: Callable[[Any], Any], request: Request) -> None:
         try:
@@ -128,46 +132,37 @@ class JsonRpcProcess(ConversationHandler):
             _log.exception("the handler of %r failed", request.method)
             self._connection.refuse(request.id, INTERNAL_ERROR, f"{type(error).__name__} in the handler")
 
-    # ---- the process's end (supervising thread)
+    # ---- the program's end (supervising thread)
 
-    def _watch_exit(self) -> None:
-        if self._process.exit_fd is not None:
-            self._reactor.watch(self._process.exit_fd, lambda: self._connection.end(EndReason("it exited")))
+    def _supervise(self) -> None:
+        self._teardown = Teardown(self._reactor, self._process, self._connection, self._pump,
+                                  conclude=self._conclude, done=self._done)
 
-    def _wait_for_exit(self, reason: EndReason, tries: int) -> None:
-        """The status comes up to a moment after the stream's end; a program that only closed its stdout stays."""
-        if self._process.exit_status() is None and tries:
-            self._reactor.call_later(_EXIT_GRACE_SECONDS / 20, lambda: self._wait_for_exit(reason, tries - 1))
-            return
-        self._connection.interrupt_reader()
-        if self._process.log_stream is not None:
-            self._process.log_stream.interrupt()
-        self._await_drain(reason, 20)
+    def _teardown_begin(self, reason: EndReason) -> None:
+        assert self._teardown is not None
+        self._teardown.begin(reason)
 
-    def _await_drain(self, reason: EndReason, tries: int) -> None:
-        if tries and not (self._connection.drained.is_set() and self._pump.ended.is_set()):
-            self._reactor.call_later(_EXIT_GRACE_SECONDS / 20, lambda: self._await_drain(reason, tries - 1))
-            return
-        self._tear_down(reason)
+    def _teardown_progress(self) -> None:
+        assert self._teardown is not None
+        self._teardown.progress()
 
-    def _tear_down(self, reason: EndReason) -> None:
-        if self._exited.is_set():
-            return
-        report = CrashReport.of(self.name, self._process.exit_status(), reason, stderr_tail=self._tail_lines(),
-                                last_method=self._connection.calls.last_method)
+    def _stop(self, grace: float) -> None:
+        if not self._ended.is_set() and self._ladder is None:
+            self._ladder = StopLadder(self._reactor, self._process, self._connection, grace)
 
-        def crashed() -> PluginError:
-            return PluginCrashed(report, self.name, message=f"{self.name!r} ended: {report.summary}")
-        self._connection.end(reason)
-        self._connection.fail_pending(crashed)
-        self._connection.close_writing(0.0)
-        self._connection.interrupt_reader()
-        self._process.send_signal(KILL)
-        if self._process.exit_fd is not None:
-            self._reactor.unwatch(self._process.exit_fd)
-        self._process.release()
+    def _conclude(self, status: Optional[ExitStatus], reason: EndReason) -> Callable[[], PluginError]:
+        if self._closing:
+            return lambda: PluginNotRunning(self.name, message=f"{self.name!r} was closed")
+        report = CrashReport.of(self.name, status, reason, stderr_tail=self._tail_lines(),
+                                last_method=self._connection.calls.last_method, pid=self._process.pid,
+                                uptime=time.monotonic() - self._started)
+        return lambda: PluginCrashed(report, self.name, message=f"{self.name!r} ended: {report.summary}")
+
+    def _done(self) -> None:
+        if self._ladder is not None:
+            self._ladder.cancel()
         self._handlers.close()
-        self._exited.set()
+        self._ended.set()
 
     def _keep_tail(self, data: bytes) -> None:
         self._tail.append(data[-_STDERR_TAIL_BYTES:])

@@ -60,6 +60,7 @@ class Reader:
             reason = EndReason(f"an error in the host's reader: {error!r}", "host error")
         self._end(reason)
         self.drained.set()
+        self._handler.on_drained()
         while self._stream.read():  # only the reader may close the descriptor that it blocks on
             pass
 
