@@ -13,7 +13,8 @@ from __future__ import annotations
 import json
 from functools import lru_cache
 from itertools import accumulate
-from typing import Any, NoReturn
+from math import isinf
+from typing import Any, List, NoReturn
 
 from legacy_plugins.errors import ProtocolError
 
@@ -25,13 +26,14 @@ MAX_CONTAINERS = 250_000
 MAX_INTEGER_DIGITS = 100
 
 _NOT_STRUCTURE = bytes(code for code in range(256) if code not in b'"[]{}')
-_STEP = [0] * 256
-for _opener, _closer in (b"[]", b"{}"):
-    _STEP[_opener], _STEP[_closer] = 1, -1
+_AS_ARRAYS = bytes.maketrans(b"{}", b"[]")
+_STEP = {ord("["): 1, ord("]"): -1}
+_WINDOW = 64 * 1024
 # Digits and signs as `0`, both exponent marks as `e`: then two searches find every number that might be too long or
-# overflow. Text inside strings matches too, so they only choose the careful parsers, which cost a call a number.
+# overflow. Text inside strings matches too, so they only choose the careful parsers, which cost a call a number. The
+# searched run is far below the limit because a search for a long one is slow before Python 3.10.
 _DIGITS = bytes.maketrans(b"123456789+-E", b"00000000000e")
-_LONG = b"0" * (MAX_INTEGER_DIGITS + 1)
+_LONG = b"0" * 40
 _encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
 
 
@@ -39,15 +41,18 @@ class JsonCodec:
     """The standard library's JSON, under the policy above."""
 
     def encode(self, value: Any) -> str:
-        """`value` as compact JSON text.
+        """`value` as compact JSON text. Keys that are numbers, booleans or None become strings, as in `json`.
 
         Raises `TypeError` for a type JSON has no form for, `ValueError` for NaN, infinities, lone surrogates and
         cycles; both before anything was sent.
         """
         try:
-            return _encode(value)
+            text = _encode(value)
         except RecursionError:
             raise ValueError("the value nests too deeply for JSON") from None
+        if not has_utf8_form(text):
+            raise ValueError("a text in the value holds a lone surrogate, which UTF-8 has no form for")
+        return text
 
     def decode(self, body: bytes) -> Any:
         """The value of a JSON document; raises `ProtocolError` that says which rule the document breaks."""
@@ -67,33 +72,49 @@ class JsonCodec:
 
 
 def check_structure(body: bytes) -> None:
-    """Refuse a document with too many or too deeply nested containers, without parsing it.
+    """Refuse a document with too many or too deeply nested containers, without parsing it; raises `ProtocolError`.
 
-    Counts brackets outside strings. Most documents have fewer brackets than the depth allows, and need one count.
+    Counts brackets outside strings. Most documents have fewer brackets than the depth allows, and need one count. What
+    is said of a document that is not JSON may be wrong, but only of what follows the place where a parser stops.
     """
     if body.count(b"[") + body.count(b"{") <= MAX_DEPTH:
         return
     if b"\\" in body:
         body = body.replace(b"\\\\", b"").replace(b'\\"', b"")
-    brackets = body.translate(None, _NOT_STRUCTURE).replace(b'""', b"")  # a removed pair does not change who is inside
-    if b'"' in brackets:
-        brackets = b"".join(brackets.split(b'"')[::2])
-    containers = brackets.count(b"[") + brackets.count(b"{")
-    if containers > MAX_CONTAINERS:
-        raise ProtocolError(f"the JSON document has {containers} arrays and objects, the limit is {MAX_CONTAINERS}")
-    depth = _depth(brackets)
+    marks = body.translate(_AS_ARRAYS, _NOT_STRUCTURE).replace(b'""', b"")  # what is left stays inside or outside
+    depth = _depth(_outside_strings(marks))
     if depth > MAX_DEPTH:
         raise ProtocolError(f"the JSON document nests {depth} levels deep, the limit is {MAX_DEPTH}")
 
 
+def _outside_strings(marks: bytes) -> bytes:
+    """The brackets outside strings, from a document's brackets and quotes; refuses too many of them.
+
+    Works in windows: a hostile document is refused before millions of pieces of it are in memory.
+    """
+    outside: List[bytes] = []
+    opened = closed = inside = 0
+    for start in range(0, len(marks), _WINDOW):
+        pieces = marks[start:start + _WINDOW].split(b'"')
+        outside.append(b"".join(pieces[inside::2]))
+        inside = (inside + len(pieces) - 1) % 2
+        opened += outside[-1].count(b"[")
+        closed += outside[-1].count(b"]")
+        if opened > MAX_CONTAINERS:
+            raise ProtocolError(f"the JSON document has more than {MAX_CONTAINERS} arrays and objects")
+        if closed > opened:
+            raise ProtocolError("the document is not valid JSON: it closes more arrays and objects than it opens")
+    return b"".join(outside)
+
+
 def _depth(brackets: bytes) -> int:
-    """The nesting of a string of brackets; flat documents by whole passes, which are much faster than steps."""
+    """The nesting of a string of `[` and `]`; flat ones by whole passes, which are much faster than steps."""
     rest = brackets
     for level in range(12):
         if not rest:
             return level
-        rest = rest.replace(b"{}", b"").replace(b"[]", b"")
-    return max(accumulate(map(_STEP.__getitem__, brackets)), default=0)
+        rest = rest.replace(b"[]", b"")
+    return max(accumulate(map(_STEP.__getitem__, brackets)))
 
 
 def _refuse_constant(name: str) -> NoReturn:
@@ -101,14 +122,15 @@ def _refuse_constant(name: str) -> NoReturn:
 
 
 def _bounded_int(digits: str) -> int:
-    if len(digits.lstrip("-")) > MAX_INTEGER_DIGITS:
-        raise ValueError(f"an integer has {len(digits)} digits, the limit is {MAX_INTEGER_DIGITS}")
+    length = len(digits.lstrip("-"))
+    if length > MAX_INTEGER_DIGITS:
+        raise ValueError(f"an integer has {length} digits, the limit is {MAX_INTEGER_DIGITS}")
     return int(digits)
 
 
 def _finite_float(digits: str) -> float:
     value = float(digits)
-    if value in (float("inf"), float("-inf")):
+    if isinf(value):
         raise ValueError(f"the number {digits[:40]} overflows a double")
     return value
 
@@ -126,7 +148,18 @@ def _parser(body: bytes) -> json.JSONDecoder:
     return _FLOATS_CHECKED if b"e000" in shape else _USUAL
 
 
+def has_utf8_form(text: str) -> bool:
+    """Whether UTF-8 can write `text`: it cannot write lone surrogates, which JSON can spell (`"\\ud800"`)."""
+    if text.isascii():
+        return True
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 @lru_cache(maxsize=1024)
-def quoted(text: str) -> str:
-    """A JSON string literal; cached, since method names repeat."""
-    return _encode(text)
+def quoted(name: str) -> str:
+    """A JSON string literal, cached: for method names, which repeat, not for texts. Raises `ValueError` as `encode`."""
+    return JsonCodec().encode(name)

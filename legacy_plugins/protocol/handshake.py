@@ -25,6 +25,8 @@ HANDLE_REQUEST = "plugin/handleRequest"
 CANCEL_REQUEST = "$/cancelRequest"
 PROGRESS = "$/progress"
 
+#: The longest path of a route, in characters.
+MAX_PATH_LENGTH = 512
 HTTP_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 _PARAMETER = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)(\.\.\.)?\}\Z")
 _LITERAL = re.compile(r"[A-Za-z0-9._~!$&'()*+,=:@-]+\Z")
@@ -47,8 +49,9 @@ class RouteDeclaration:
     name: Optional[str] = None
 
     @classmethod
-    def parse(cls, declared: Mapping[str, Any]) -> "RouteDeclaration":
-        """A declaration as it stands on the wire; raises `InvalidMessage` that says which rule it breaks."""
+    def parse(cls, declared: Mapping[str, Any]) -> RouteDeclaration:
+        """A declaration as it stands on the wire, in the shape that its JSON Schema asks for; raises `InvalidMessage`
+        that says which other rule it breaks."""
         path = declared["path"]
         _check_path(path)
         methods = declared["method"]
@@ -65,8 +68,10 @@ class RouteDeclaration:
     def to_wire(self) -> Dict[str, Any]:
         """The declaration as JSON."""
         wire: Dict[str, Any] = {"path": self.path, "method": list(self.methods), "auth": self.auth}
-        for key in ("description", "schema", "name"):
-            if getattr(self, key):
+        if self.description:
+            wire["description"] = self.description
+        for key in ("schema", "name"):
+            if getattr(self, key) is not None:
                 wire[key] = getattr(self, key)
         return wire
 
@@ -75,19 +80,20 @@ def _check_path(path: str) -> None:
     """Refuse a path template that could match something its author did not mean."""
     if path == "/":
         return
-    if not path.startswith("/") or path.endswith("/") or len(path) > 512:
-        raise InvalidMessage(f"route {path!r}: a path begins with `/`, does not end with it, has at most 512 characters")
+    if not path.startswith("/") or path.endswith("/") or len(path) > MAX_PATH_LENGTH:
+        raise InvalidMessage(f"route {path!r}: a path begins with `/`, does not end with it, and has at most "
+                             f"{MAX_PATH_LENGTH} characters")
     names = []
     segments = path[1:].split("/")
     for position, segment in enumerate(segments):
         parameter = _PARAMETER.match(segment)
-        if parameter is None:
-            if not _LITERAL.match(segment) or segment in (".", ".."):
-                raise InvalidMessage(f"route {path!r}: the segment {segment!r} is neither literal text nor `{{name}}`")
-            continue
-        names.append(parameter.group(1))
-        if parameter.group(2) and position != len(segments) - 1:
-            raise InvalidMessage(f"route {path!r}: `{segment}` takes the rest of the path and must be its last segment")
+        if parameter is not None:
+            names.append(parameter.group(1))
+            if parameter.group(2) and position != len(segments) - 1:
+                raise InvalidMessage(f"route {path!r}: `{segment}` takes the rest of the path and must be its last "
+                                     "segment")
+        elif not _LITERAL.match(segment) or segment in (".", ".."):
+            raise InvalidMessage(f"route {path!r}: the segment {segment!r} is neither literal text nor `{{name}}`")
     if len(set(names)) != len(names):
         raise InvalidMessage(f"route {path!r}: a parameter name is used twice")
 
@@ -119,13 +125,13 @@ class HandshakeResult:
     ready: bool = True
 
     @classmethod
-    def parse(cls, answer: Mapping[str, Any]) -> "HandshakeResult":
+    def parse(cls, answer: Mapping[str, Any]) -> HandshakeResult:
         """An answer of the right shape; raises `InvalidMessage` for a version we did not offer or a bad route."""
         version = answer.get("protocolVersion", PROTOCOL_VERSIONS[0])
         if version not in PROTOCOL_VERSIONS:
             raise InvalidMessage(f"the handshake's protocolVersion is {version!r}; offered were "
                                  f"{', '.join(map(repr, PROTOCOL_VERSIONS))}")
-        return cls(answer["name"], answer["version"], tuple(answer.get("capabilities", ())),
+        return cls(answer["name"], answer["version"], tuple(answer.get("capabilities") or ()),
                    parse_routes(answer.get("routes") or ()), tuple(answer.get("events") or ()),
                    bool(answer.get("reverseRpc", False)), version, bool(answer.get("ready", True)))
 

@@ -4,10 +4,11 @@ Pure: called from any thread, keeps no state; must not import I/O, threads, cloc
 """
 from __future__ import annotations
 
+import json
 from typing import Any, Dict, NamedTuple, Optional, Union
 
 from legacy_plugins.errors import InvalidMessage
-from legacy_plugins.protocol.codec import quoted
+from legacy_plugins.protocol.codec import has_utf8_form, quoted
 
 PARSE_ERROR = -32700
 INVALID_REQUEST = -32600
@@ -19,6 +20,9 @@ BUSY = -32000
 TIMED_OUT = -32001
 #: LSP 3.17 `RequestCancelled`.
 CANCELLED = -32800
+
+#: The longest text that a peer may give to its request as an id, in characters.
+MAX_ID_LENGTH = 256
 
 #: An id that a peer gave to its request; ours are always integers.
 RequestId = Union[int, str]
@@ -83,7 +87,7 @@ def parse_message(value: Any) -> Message:
         what = "a batch; batches are not part of this protocol" if type(value) is list else f"a JSON {_kind(value)}"
         raise InvalidMessage(f"the message is {what}, not an object")
     if value.get("jsonrpc") != "2.0":
-        raise _malformed(value, f"`jsonrpc` is {_short(value.get('jsonrpc'))}, not \"2.0\"")
+        raise _malformed(value, f"`jsonrpc` is {_member(value, 'jsonrpc')}, not \"2.0\"")
     if "method" in value:
         return _parse_call(value)
     return _parse_response(value)
@@ -94,16 +98,15 @@ def _parse_call(value: Dict[str, Any]) -> Message:
     method, params = value["method"], value.get("params")
     if "result" in value or "error" in value:
         raise _malformed(value, "the message has a method and a result or error")
-    if type(method) is not str or method.startswith("rpc."):
+    if type(method) is not str or method.startswith("rpc.") or not has_utf8_form(method):
         raise _malformed(value, f"`method` is {_short(method)}, not a name outside `rpc.`")
-    if "params" in value and type(params) not in (dict, list) and params is not None:
+    if params is not None and type(params) not in (dict, list):
         raise _malformed(value, f"`params` is {_short(params)}, not an object or array")
-    if not method.isascii() and any("\ud800" <= char <= "\udfff" for char in method):
-        raise InvalidMessage("`method` holds a lone surrogate")
     if "id" not in value:
         return Notification(method, params)
     if not _is_request_id(value["id"]):
-        raise InvalidMessage(f"the request's `id` is {_short(value['id'])}, not an integer or a string")
+        raise InvalidMessage(f"the request's `id` is {_short(value['id'])}, not an integer or a string of at most "
+                             f"{MAX_ID_LENGTH} characters")
     return Request(value["id"], method, params)
 
 
@@ -126,23 +129,29 @@ def _parse_error(value: Dict[str, Any], call_id: Any) -> Failure:
     error = value["error"]
     if call_id is not None and type(call_id) is not int:
         raise InvalidMessage(f"the error response's `id` is {_short(call_id)}; the ids we issue are integers")
-    if type(error) is not dict or type(error.get("code")) is not int or type(error.get("message")) is not str:
-        raise _malformed(value, f"`error` is {_short(error)}, not an object with an integer code and a string message")
-    return Failure(call_id, error["code"], error["message"], error.get("data"))
+    if type(error) is not dict:
+        raise _malformed(value, f"`error` is {_short(error)}, not an object")
+    code, message = error.get("code"), error.get("message")
+    if type(code) is not int:
+        raise _malformed(value, f"the error's `code` is {_member(error, 'code')}, not an integer")
+    if type(message) is not str or not has_utf8_form(message):
+        raise _malformed(value, f"the error's `message` is {_member(error, 'message')}, not a string of Unicode text")
+    return Failure(call_id, code, message, error.get("data"))
 
 
 def _malformed(value: Dict[str, Any], message: str) -> InvalidMessage:
-    """The most useful class for a malformed object: one that names the request or the call concerned, if any."""
-    given = value.get("id")
-    if "method" in value and _is_request_id(given):
-        return MalformedRequest(message, given)
-    if "method" not in value and type(given) is int:
-        return MalformedResponse(message, given)
-    return InvalidMessage(message)
+    """The most useful class for a malformed object: one that names the request or the call concerned, if any.
+
+    What holds a result or an error counts as an answer, even if it has a method: better that a call fails at once.
+    """
+    given: Any = value.get("id")
+    if "method" in value and "result" not in value and "error" not in value:
+        return MalformedRequest(message, given) if _is_request_id(given) else InvalidMessage(message)
+    return MalformedResponse(message, given) if type(given) is int else InvalidMessage(message)
 
 
 def _is_request_id(value: Any) -> bool:
-    return type(value) is int or (type(value) is str and len(value) <= 256 and value.isprintable())
+    return type(value) is int or (type(value) is str and len(value) <= MAX_ID_LENGTH and has_utf8_form(value))
 
 
 def _kind(value: Any) -> str:
@@ -150,21 +159,27 @@ def _kind(value: Any) -> str:
     return names.get(type(value), "object")
 
 
+def _member(value: Dict[str, Any], name: str) -> str:
+    return _short(value[name]) if name in value else "missing"
+
+
 def _short(value: Any) -> str:
+    """A JSON value for a message: scalars as JSON, in ASCII, of bounded length."""
     if isinstance(value, (dict, list)):
         return f"a JSON {_kind(value)}"
-    text = ascii(value)
+    text = json.dumps(value[:60] if isinstance(value, str) else value)
     return text if len(text) <= 60 else text[:60] + "..."
 
 
 def request_body(call_id: int, method: str, params: Optional[str]) -> bytes:
-    """The body of a request; `params` is JSON text already, None leaves it out."""
+    """The body of a request; `params` is JSON text already, None leaves it out. Raises `ValueError` for a method's name
+    that UTF-8 cannot write."""
     rest = "" if params is None else f',"params":{params}'
     return f'{{"jsonrpc":"2.0","id":{call_id},"method":{quoted(method)}{rest}}}'.encode()
 
 
 def notification_body(method: str, params: Optional[str]) -> bytes:
-    """The body of a notification; `params` is JSON text already, None leaves it out."""
+    """The body of a notification; otherwise as `request_body`."""
     rest = "" if params is None else f',"params":{params}'
     return f'{{"jsonrpc":"2.0","method":{quoted(method)}{rest}}}'.encode()
 
@@ -175,13 +190,17 @@ def result_body(request_id: RequestId, result: str) -> bytes:
 
 
 def error_body(request_id: Optional[RequestId], code: int, message: str, data: Optional[str] = None) -> bytes:
-    """The body of an error answer to the peer's request; `data` is JSON text already, None leaves it out."""
+    """The body of an error answer to the peer's request; `data` is JSON text already, None leaves it out.
+
+    Any `message` can be sent: of a file name that is not UTF-8, for example, lone surrogates are written as escapes.
+    """
     rest = "" if data is None else f',"data":{data}'
-    error = f'{{"code":{code},"message":{quoted(message)}{rest}}}'
+    text = json.dumps(message.encode("utf-8", "backslashreplace").decode(), ensure_ascii=False)
+    error = f'{{"code":{code},"message":{text}{rest}}}'
     return f'{{"jsonrpc":"2.0","id":{_id_text(request_id)},"error":{error}}}'.encode()
 
 
 def _id_text(request_id: Optional[RequestId]) -> str:
-    if request_id is None:
-        return "null"
-    return quoted(request_id) if isinstance(request_id, str) else str(request_id)
+    if isinstance(request_id, str):
+        return json.dumps(request_id, ensure_ascii=False)
+    return "null" if request_id is None else str(request_id)

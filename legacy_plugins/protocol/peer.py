@@ -77,16 +77,17 @@ class Peer:
             events.append(self._event(body))
         return events
 
-    def end(self) -> None:
-        """Tell that the stream has ended: a message cut short sets `error`."""
+    def end(self) -> List[Event]:
+        """Tell that the stream has ended: a message cut short sets `error`; a last line of other output is returned."""
         self._decoder.finish()
+        return [StrayOutput(line) for line in self._decoder.take_stray()]
 
     def request_frame(self, call_id: int, method: str, params: Optional[str]) -> bytes:
-        """The frame of a request. `params`: JSON text. Raises `FrameTooLarge`."""
+        """The frame of a request. `params`: JSON text or None. Raises `FrameTooLarge`, `ValueError` for a bad name."""
         return encode_frame(messages.request_body(call_id, method, params), self.max_frame_bytes)
 
     def notification_frame(self, method: str, params: Optional[str]) -> bytes:
-        """The frame of a notification. `params`: JSON text. Raises `FrameTooLarge`."""
+        """The frame of a notification. `params`: JSON text or None. Raises as `request_frame` does."""
         return encode_frame(messages.notification_body(method, params), self.max_frame_bytes)
 
     def result_frame(self, request_id: RequestId, result: Any) -> bytes:
@@ -94,7 +95,7 @@ class Peer:
         return encode_frame(messages.result_body(request_id, self.codec.encode(result)), self.max_frame_bytes)
 
     def error_frame(self, request_id: Optional[RequestId], code: int, message: str, data: Any = None) -> bytes:
-        """The frame of an error answer. Raises as `result_frame` does."""
+        """The frame of an error answer. Any `message` can be sent; raises as `result_frame` does for `data`."""
         text = None if data is None else self.codec.encode(data)
         return encode_frame(messages.error_body(request_id, code, message, text), self.max_frame_bytes)
 
@@ -102,19 +103,28 @@ class Peer:
         try:
             message = messages.parse_message(self.codec.decode(body))
         except messages.MalformedResponse as error:
-            return MessageFault(error, body, call_id=error.call_id)
+            return _fault(error, body, call_id=error.call_id)
         except messages.MalformedRequest as error:
-            return MessageFault(error, body, request_id=error.request_id)
+            return _fault(error, body, request_id=error.request_id)
+        except InvalidMessage as error:
+            return _fault(error, body)
         except ProtocolError as error:
-            return MessageFault(error, body, call_id=_answered_call(body))
+            return _fault(error, body, call_id=_answered_call(body))
         if isinstance(message, (messages.Result, messages.Failure)) and message.id is not None:
             if not 1 <= message.id <= self.last_id:
-                error = InvalidMessage(f"the response answers id {message.id}, which was never issued "
-                                       f"(the last one was {self.last_id})")
-                return MessageFault(error, body)
+                return _fault(InvalidMessage(f"the response answers id {message.id}, which was never issued (the last "
+                                             f"one was {self.last_id})"), body)
         return message
 
 
+def _fault(error: ProtocolError, body: bytes, call_id: Optional[int] = None,
+           request_id: Optional[RequestId] = None) -> MessageFault:
+    """The fault; its error is a value now, and must not keep the decoder's frames and their copies of `body` alive."""
+    error.__traceback__ = error.__context__ = None
+    return MessageFault(error, body, call_id, request_id)
+
+
 def _answered_call(body: bytes) -> Optional[int]:
+    """The call that a document which is not JSON was meant to answer, if its head tells."""
     head = _ANSWER_HEAD.match(body[:_HEAD_BYTES])
     return int(head.group(1)) if head else None

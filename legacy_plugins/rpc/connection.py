@@ -107,7 +107,7 @@ class Connection:
     def post_frame(self, frame: bytes) -> Entry:
         """Queue a frame that was made by `notification_frame`. Raises `PluginBusy`, or what ended the conversation."""
         try:
-            return self.outbox.post(frame)
+            return self.outbox.post(frame, self.limits.send_patience)
         except OutboxFull:
             raise self._busy() from None
         except OutboxClosed:
@@ -123,18 +123,22 @@ class Connection:
         """Answer the other side's request. Raises `TypeError`/`ValueError`/`FrameTooLarge` when that cannot be sent."""
         self._send_quietly(self._peer.result_frame(request_id, result))
 
-    def refuse(self, request_id: RequestId, code: int, message: str, data: Any = None) -> None:
-        """Answer the other side's request with an error."""
+    def refuse(self, request_id: Optional[RequestId], code: int, message: str, data: Any = None) -> None:
+        """Answer the other side's request with an error; id None where the request could not be read."""
         self._send_quietly(self._peer.error_frame(request_id, code, message, data))
 
     def _send_quietly(self, frame: bytes) -> None:
         """Send an answer; one that a peer which does not read has no room for is lost with the peer's stall."""
         try:
-            self.outbox.send(frame)
+            self.outbox.send(frame, self.limits.send_patience)
         except OutboxFull:
             self.end(EndReason(f"it does not read its answers: {self.outbox.queued_bytes} bytes wait", "write stall"))
         except OutboxClosed:
             pass
+
+    def limit_outgoing(self, max_frame_bytes: int) -> None:
+        """Send no larger frames than these from now on: the other side told what it takes."""
+        self._peer.max_frame_bytes = max_frame_bytes
 
     # ---- ending
 
@@ -182,7 +186,8 @@ class Connection:
         except TableClosed as closed:
             raise closed.error() from None
         try:
-            call.entry = self.outbox.send(self._peer.request_frame(call.id, method, text))
+            frame = self._peer.request_frame(call.id, method, text)
+            call.entry = self.outbox.send(frame, min(self.limits.send_patience, deadline.left()))
         except BaseException as error:
             self.calls.forget(call.id)
             if isinstance(error, OutboxFull):

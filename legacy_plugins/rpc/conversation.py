@@ -16,7 +16,12 @@ from legacy_plugins.rpc.calls import CallOutcome
 
 @dataclass(frozen=True)
 class ConnectionLimits:
-    """The bounds of a conversation; bytes, counts, and seconds. `notifications_per_second` 0: no bound."""
+    """The bounds of a conversation; bytes, counts, and seconds.
+
+    `message_timeout`, `write_stall` and `notifications_per_second` 0: no bound.
+    `send_patience`: how long a sender waits for room when `queue_bytes` are queued, before it gives up. A host never
+    waits (0); a plugin, which has nothing to say to anybody else, does.
+    """
 
     max_frame_bytes: int = DEFAULT_MAX_FRAME_BYTES
     max_pending: int = 1024
@@ -24,6 +29,7 @@ class ConnectionLimits:
     message_timeout: float = 10.0
     write_stall: float = 10.0
     notifications_per_second: int = 0
+    send_patience: float = 0.0
 
 
 @dataclass(frozen=True)

@@ -96,15 +96,16 @@ class Teardown:
     """From the end of a conversation to the end of its process.
 
     `conclude(status, reason)` is called once, when the last words are in; it returns what makes the error that each
-    pending call fails with. `done()` is called when all is over.
+    pending call fails with. `releasing()` is called while the process's number is still its own, `done()` when all is over.
     """
 
     def __init__(self, reactor: Reactor, process: Process, connection: Connection, pump: Optional[LogPump], *,
                  conclude: Callable[[Optional[ExitStatus], EndReason], Callable[[], PluginError]],
-                 done: Callable[[], None]) -> None:
+                 done: Callable[[], None], releasing: Callable[[], None] = lambda: None) -> None:
         self._reactor = reactor
         self._process = process
         self._connection = connection
+        self._releasing = releasing
         self._pump = pump
         self._conclude = conclude
         self._done = done
@@ -182,5 +183,6 @@ class Teardown:
             self._reactor.call_later(_RETRY_SECONDS, lambda: self._reap(left - _RETRY_SECONDS))
             return
         self._watch.stop()
+        self._releasing()
         self._process.release()
         self._done()

@@ -61,7 +61,10 @@ class Outbox:
         self._closed = False
         self._broken_off = False  # the other side takes no more: what is sent now is lost, as in the pipe of a dead reader
         self._flush_until = 0.0
+        self._senders_waiting = 0
         self.stalled_since: Optional[float] = None
+        #: Set once nothing more will be written: all is flushed, or the time or the other side for it is gone.
+        self.finished = threading.Event()
 
     @property
     def queued_bytes(self) -> int:
@@ -73,16 +76,19 @@ class Outbox:
         """Frames that wait to be written."""
         return len(self._queue)
 
-    def send(self, frame: bytes) -> Entry:
-        """Write a frame now if that is possible without waiting, else queue it. Raises `OutboxFull`, `OutboxClosed`."""
+    def send(self, frame: bytes, patience: float = 0.0) -> Entry:
+        """Write a frame now if that is possible without waiting, else queue it. Raises `OutboxFull`, `OutboxClosed`.
+
+        `patience`: how long it may wait for room in a full queue, in seconds.
+        """
         entry = Entry(frame)
         with self._lock:
             if self._broken_off:
                 return entry
             if self._writing or self._queue or sigpipe_kills():
-                self._enqueue(entry)
+                self._enqueue(entry, patience)
                 return entry
-            self._check_room(len(frame))
+            self._check_room(len(frame), patience)
             self._writing = entry.started = True
         try:
             taken = self._stream.write(memoryview(frame))
@@ -103,21 +109,22 @@ class Outbox:
                 self._wake()
         return entry
 
-    def post(self, frame: bytes) -> Entry:
-        """Queue a frame for the writer thread. Raises `OutboxFull`, `OutboxClosed`."""
+    def post(self, frame: bytes, patience: float = 0.0) -> Entry:
+        """Queue a frame for the writer thread; `patience` and errors as in `send`."""
         entry = Entry(frame)
         with self._lock:
             if not self._broken_off:
-                self._enqueue(entry)
+                self._enqueue(entry, patience)
         return entry
 
     def discard(self, entry: Entry) -> bool:
         """Take back a frame of which nothing was written; False when it is too late."""
         with self._lock:
-            if entry.started or entry.dropped or self._closed:
+            if entry.started or entry.dropped:
                 return False
             entry.dropped = True
             self._bytes -= len(entry.frame)
+            self._tell_senders()
             return True
 
     def close(self, flush: float) -> None:
@@ -147,17 +154,30 @@ class Outbox:
                 self._changed.wait(_STALL_POLL_SECONDS)
             self._writing = True  # for ever: nobody may touch the descriptor any more
         self._stream.close_write()
+        self.finished.set()
 
-    def _check_room(self, size: int) -> None:
-        """With the lock held. A frame over the bound is let in only when nothing waits."""
+    def _check_room(self, size: int, patience: float) -> None:
+        """With the lock held, which is let go while waiting. A frame over the bound is let in only when nothing waits."""
+        if patience > 0 and not self._has_room(size):
+            self._senders_waiting += 1
+            self._changed.wait_for(lambda: self._closed or self._has_room(size), patience)
+            self._senders_waiting -= 1
         if self._closed:
             raise OutboxClosed
-        if self._bytes and self._bytes + size > self._max_bytes:
+        if not self._has_room(size):
             raise OutboxFull
 
-    def _enqueue(self, entry: Entry) -> None:
+    def _has_room(self, size: int) -> bool:
+        return not self._bytes or self._bytes + size <= self._max_bytes
+
+    def _tell_senders(self) -> None:
+        """With the lock held: there is more room."""
+        if self._senders_waiting:
+            self._changed.notify_all()
+
+    def _enqueue(self, entry: Entry, patience: float) -> None:
         """With the lock held."""
-        self._check_room(len(entry.frame))
+        self._check_room(len(entry.frame), patience)
         self._queue.append(entry)
         self._bytes += len(entry.frame)
         self._wake()
@@ -226,6 +246,7 @@ class Outbox:
                 entry.sent = True
                 self._bytes -= len(entry.frame)
             self._writing = False
+            self._tell_senders()
 
     def _broken(self, error: StreamClosed) -> None:
         """The other side takes no more: what waits will never be sent."""

@@ -54,7 +54,7 @@ class JsonRpcProcess(ConversationHandler):
             raise PluginStartFailed(self.name, message=f"cannot start {self.name!r}: {explain_spawn_error(error, argv, cwd)}"
                                     ) from None
         assert self._process.log_stream is not None
-        self._pump = LogPump(self._process.log_stream, self._keep_tail, self.on_drained, name=self.name)
+        self._pump = LogPump(self._process.log_stream, self._keep_tail, lambda: None, self.on_drained, name=self.name)
         self._connection = Connection(self._process.stream, self, name=self.name, limits=ConnectionLimits())
         self._reactor.post(self._supervise)  # before the threads, whose first words may be their last
         self._pump.start()

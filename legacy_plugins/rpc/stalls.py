@@ -15,7 +15,10 @@ _RECHECK_SECONDS = 0.5
 
 
 class PartialWatch:
-    """A message must be complete within `timeout` seconds of its first byte; while `paused()` the clock stands."""
+    """A message must be complete within `timeout` seconds of its first byte; while `paused()` the clock stands.
+
+    `timeout` 0: it may take for ever.
+    """
 
     def __init__(self, reactor: Reactor, timeout: float, *, paused: Callable[[], bool],
                  end: Callable[[EndReason], None]) -> None:
@@ -28,7 +31,7 @@ class PartialWatch:
 
     def update(self, partial: bool, *, began_anew: bool) -> None:
         """After each read, on the reader thread: whether a message is incomplete, and whether it is another one."""
-        if not partial:
+        if not partial or not self._timeout:
             self._since = None
             return
         if self._since is None or began_anew:
@@ -56,7 +59,10 @@ class PartialWatch:
 
 
 class StallWatch:
-    """A peer that has not read for `timeout` seconds is hung, unless it is `busy()` with a call that may take long."""
+    """A peer that has not read for `timeout` seconds is hung, unless it is `busy()` with a call that may take long.
+
+    `timeout` 0: it is never taken for hung.
+    """
 
     def __init__(self, reactor: Reactor, timeout: float, *, stalled_since: Callable[[], Optional[float]],
                  busy: Callable[[], bool], end: Callable[[EndReason], None]) -> None:
@@ -68,7 +74,8 @@ class StallWatch:
 
     def begin(self) -> None:
         """The pipe is full; on the writer thread."""
-        self._reactor.call_later(self._timeout, self._check)
+        if self._timeout:
+            self._reactor.call_later(self._timeout, self._check)
 
     def _check(self) -> None:
         since = self._stalled_since()

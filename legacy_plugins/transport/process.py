@@ -55,7 +55,7 @@ class ChildProcess(Process):
         self.pid: Optional[int] = self._popen.pid
         self.stream = PipeStream(stdout, stdin)
         self.log_stream = PipeReader(pipes[2][0]) if capture_stderr else None
-        self.exit_fd = _open_pidfd(self._popen.pid)
+        self.exit_fd = open_pidfd(self._popen.pid)
         self._status: Optional[ExitStatus] = None
         self._released = False
 
@@ -108,7 +108,7 @@ def _from_returncode(code: Optional[int]) -> Optional[ExitStatus]:
     return ExitStatus(signal=-code) if code < 0 else ExitStatus(code=code)
 
 
-def _open_pidfd(pid: int) -> Optional[int]:
+def open_pidfd(pid: int) -> Optional[int]:
     """A descriptor that becomes readable when the process ends, None where the system has no such thing."""
     if not sys.platform.startswith("linux"):
         return None

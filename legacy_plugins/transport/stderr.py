@@ -14,13 +14,15 @@ from legacy_plugins.transport.base import ByteSource
 class LogPump:
     """Reads `source` on a daemon thread and gives the bytes to `sink`; `ended` is set after the last ones.
 
-    `on_end` is called once, on the same thread, when the source has ended.
+    On the same thread, when the source has ended: `finish()` deals with what is incomplete, then `ended` is set, then
+    `on_end()` tells.
     """
 
-    def __init__(self, source: ByteSource, sink: Callable[[bytes], None], on_end: Callable[[], None], *,
-                 name: str) -> None:
+    def __init__(self, source: ByteSource, sink: Callable[[bytes], None], finish: Callable[[], None],
+                 on_end: Callable[[], None], *, name: str) -> None:
         self._source = source
         self._sink = sink
+        self._finish = finish
         self._on_end = on_end
         self.ended = threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"{name}-stderr", daemon=True)
@@ -40,5 +42,8 @@ class LogPump:
                 except Exception:  # noqa: BLE001 - a lost line is better than a plugin that blocks on its stderr
                     continue
         finally:
-            self.ended.set()
-            self._on_end()
+            try:
+                self._finish()
+            finally:
+                self.ended.set()
+                self._on_end()

@@ -1,0 +1,111 @@
+"""What everybody may know of a plugin at a moment, and the waiting for it to change.
+
+`View` is a value that only the supervising thread makes; `Availability` swaps it whole, wakes who waits, and answers
+the question that every call asks first: where do I go, or why is there nowhere to go?
+"""
+from __future__ import annotations
+
+import copy
+import threading
+import time
+from typing import Callable, NamedTuple, Optional
+
+from legacy_plugins.errors import ConfigError, PluginError, PluginNotRunning, PluginStartFailed, PluginTimeout, PluginUnavailable
+from legacy_plugins.host.lifecycle import TRANSITIONS, PluginState
+from legacy_plugins.protocol.handshake import HandshakeResult
+from legacy_plugins.rpc.connection import Connection
+from legacy_plugins.rpc.deadline import Deadline
+
+S = PluginState
+_DOWN = (S.STOPPED, S.DISABLED, S.STOPPING)
+
+
+class View(NamedTuple):
+    """What everybody may know. `connection`: where calls go, None while there is nowhere. `retry_at`: monotonic time."""
+
+    state: PluginState
+    reason: str = ""
+    since: float = 0.0
+    connection: Optional[Connection] = None
+    metadata: Optional[HandshakeResult] = None
+    pid: Optional[int] = None
+    retry_at: Optional[float] = None
+    error: Optional[PluginError] = None
+
+
+class Availability:
+    """The current view of one plugin. Reading and waiting: any thread; `change`, `update`: the supervising thread."""
+
+    def __init__(self, name: str, state: PluginState) -> None:
+        self._name = name
+        self._changed = threading.Condition()  # guards view, _start_pending
+        self._start_pending = False  # somebody asked for a start that the supervising thread has not seen yet
+        self.view = View(state, since=time.time())
+
+    def change(self, view: View) -> View:
+        """The plugin enters a state (or enters it anew); the view until now."""
+        with self._changed:
+            old, self.view = self.view, view
+            assert view.state is old.state or view.state in TRANSITIONS[old.state], f"{old.state} -> {view.state}"
+            self._start_pending = False
+            self._changed.notify_all()
+        return old
+
+    def update(self, **facts: object) -> None:
+        """Facts within the state have changed."""
+        with self._changed:
+            self.view = self.view._replace(**facts)  # type: ignore[arg-type]
+            self._changed.notify_all()
+
+    def expect_start(self) -> None:
+        """A start was asked for: calls wait for it from now on."""
+        with self._changed:
+            if self.view.state not in (S.STARTING, S.READY):
+                self._start_pending = True
+
+    def expect_no_start(self) -> None:
+        """The start that was asked for will not come."""
+        with self._changed:
+            self._start_pending = False
+            self._changed.notify_all()
+
+    @property
+    def takes_events(self) -> bool:
+        """Whether events are worth holding: it runs, or will."""
+        return self._start_pending or self.view.state not in (*_DOWN, S.FAILED)
+
+    @property
+    def coming(self) -> bool:
+        """Whether a start is under way; a ready plugin without a connection is about to change its state."""
+        return self.view.state in (S.STARTING, S.READY) or self._start_pending
+
+    def wait(self, wanted: Callable[[], bool], timeout: Optional[float]) -> bool:
+        """Wait until `wanted()`, at most `timeout` seconds; whether it is so."""
+        with self._changed:
+            return self._changed.wait_for(wanted, timeout)
+
+    def settled(self) -> bool:
+        """Whether the plugin can be called, or no start is under way."""
+        return self.view.connection is not None or not self.coming
+
+    def connection(self, deadline: Deadline) -> Connection:
+        """Where calls go. Waits for a start that is under way, until the deadline. Raises why there is nowhere."""
+        connection = self.view.connection
+        if connection is not None:
+            return connection
+        if not self.wait(self.settled, deadline.left()):
+            raise PluginTimeout(f"plugin {self._name!r} was still starting after {deadline.seconds:g} s", plugin=self._name)
+        view = self.view
+        if view.connection is None:
+            raise self.error(view)
+        return view.connection
+
+    def error(self, view: View) -> PluginError:
+        """Why there is nothing to call, as a new error."""
+        if view.state is S.FAILED and isinstance(view.error, (ConfigError, PluginStartFailed)):
+            return copy.copy(view.error)
+        retry = None if view.retry_at is None else max(0.0, view.retry_at - time.monotonic())
+        text = f"plugin {self._name!r} is {view.state.value}" + (f": {view.reason}" if view.reason else "")
+        text += "" if retry is None else f"; the next start is due in {retry:.1f} s"
+        kind = PluginNotRunning if view.state in _DOWN else PluginUnavailable
+        return kind(self._name, view.state, retry, message=text)

@@ -1,0 +1,167 @@
+"""One plugin as the application sees it: a handle that stays good across restarts, reloads and forks."""
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Callable, Optional, Tuple
+
+from legacy_plugins.errors import PluginTimeout
+from legacy_plugins.host.lifecycle import PluginState
+from legacy_plugins.host.status import PluginStatus
+from legacy_plugins.protocol.handshake import HandshakeResult
+from legacy_plugins.rpc.calls import Call
+from legacy_plugins.rpc.crash import CrashReport
+from legacy_plugins.rpc.deadline import Deadline
+
+if TYPE_CHECKING:
+    from legacy_plugins.host.plugin import SupervisedPlugin
+    from legacy_plugins.host.plugin_host import PluginHost
+
+_STOP_MARGIN = 1.5
+
+
+class PluginClient:
+    """Calls, notifications and commands for one plugin. All methods: any thread. Made by `PluginHost`.
+
+    Methods that need the plugin raise `UnknownPlugin` once a reload has removed it.
+    """
+
+    def __init__(self, host: "PluginHost", name: str) -> None:
+        self._host = host
+        self.name = name
+
+    def __repr__(self) -> str:
+        return f"<PluginClient {self.name!r} {self.state.value}>"
+
+    def request(self, method: str, params: Any = None, timeout: Optional[float] = None, *,
+                on_progress: Optional[Callable[[Any], None]] = None) -> Any:
+        """Call a method of the plugin and wait for its result.
+
+        `params`: a dict, a list or None. `timeout`: seconds, by default `rpcTimeoutMs`; it covers waiting for a start that
+        is under way. `on_progress(value)` runs in this thread.
+
+        Raises `RpcError` (what the plugin answered), `PluginTimeout`, `PluginUnavailable` and its subclasses
+        (`PluginCrashed` where the plugin died meanwhile, `PluginBusy`), `ProtocolError`; `TypeError` or `ValueError` for
+        params that are not JSON.
+        """
+        plugin = self._used()
+        deadline = Deadline(_seconds(timeout, plugin))
+        connection = plugin.available.view.connection or plugin.available.connection(deadline)
+        return connection.request(method, params, deadline.left() or 0.001, on_progress)
+
+    def submit(self, method: str, params: Any = None, timeout: Optional[float] = None, *,
+               on_progress: Optional[Callable[[Any], None]] = None) -> Call:
+        """The same without waiting for the answer: a `concurrent.futures.Future` that expires by itself.
+
+        `cancel()` tells the plugin (`$/cancelRequest`). Done-callbacks and `on_progress` run on the dispatch thread. Waits
+        only for a start that is under way. Raises as `request` does for what is known at once.
+        """
+        plugin = self._used()
+        deadline = Deadline(_seconds(timeout, plugin))
+        return plugin.available.connection(deadline).submit(method, params, deadline.left() or 0.001, on_progress)
+
+    def notify(self, method: str, params: Any = None) -> None:
+        """Tell the plugin something; no answer comes. Raises as `request` does for what is known at once."""
+        plugin = self._used()
+        plugin.available.connection(Deadline(_seconds(None, plugin))).notify(method, params)
+
+    def start(self, wait: bool = True, timeout: Optional[float] = None) -> None:
+        """Start the plugin if it does not run, and wait until it is ready or not coming; does not raise for the latter.
+
+        A disabled plugin stays disabled: `enable()` is what starts it. `timeout`: seconds.
+        """
+        plugin = self._used()
+        if plugin.available.view.state is not PluginState.DISABLED:
+            plugin.start()
+            self._settle(wait, timeout)
+
+    def stop(self, timeout: Optional[float] = None) -> None:
+        """Stop the plugin and wait until it is gone; nothing starts it by itself. `timeout`: seconds."""
+        self._end(timeout, disable=False)
+
+    def disable(self, timeout: Optional[float] = None) -> None:
+        """Stop the plugin; only `enable()`, `restart()` or a reload starts it again."""
+        self._end(timeout, disable=True)
+
+    def enable(self, wait: bool = True, timeout: Optional[float] = None) -> None:
+        """Start a disabled plugin; does nothing for another."""
+        if self._plugin().available.view.state is PluginState.DISABLED:
+            self.restart(wait, timeout)
+
+    def restart(self, wait: bool = True, timeout: Optional[float] = None) -> None:
+        """Stop the plugin if it runs, and start it afresh, whatever state it is in."""
+        self._used().restart()
+        self._settle(wait, timeout)
+
+    def wait_ready(self, timeout: Optional[float] = None) -> None:
+        """Wait until the plugin can be called. Raises `PluginTimeout`, or `PluginUnavailable` when it is not coming."""
+        plugin = self._used()
+        seconds = _start_seconds(plugin) if timeout is None else timeout
+        plugin.available.connection(Deadline(seconds))
+
+    @property
+    def state(self) -> PluginState:
+        """Where the plugin is in its life; asking starts nothing."""
+        return self._plugin().available.view.state
+
+    @property
+    def pid(self) -> Optional[int]:
+        """The process id, None while there is no process."""
+        return self._plugin().available.view.pid
+
+    @property
+    def metadata(self) -> Optional[HandshakeResult]:
+        """What the plugin said of itself; None until it was ready."""
+        return self._plugin().available.view.metadata
+
+    @property
+    def routes(self) -> Tuple[Any, ...]:
+        """The routes that it declares (`RouteDeclaration`); none until it is ready."""
+        metadata = self.metadata
+        return metadata.routes if metadata is not None else ()
+
+    @property
+    def last_crash(self) -> Optional[CrashReport]:
+        """The report of its last crash in this process's life."""
+        return self._plugin().last_crash
+
+    def status(self) -> PluginStatus:
+        """All that is known of the plugin now."""
+        return self._plugin().status()
+
+    def log_tail(self) -> Tuple[str, ...]:
+        """The last lines of its stderr, redacted as logs are; oldest first."""
+        return self._plugin().log.tail()
+
+    def _plugin(self) -> "SupervisedPlugin":
+        return self._host.runtime().plugin(self.name)
+
+    def _used(self) -> "SupervisedPlugin":
+        return self._host.used().plugin(self.name)
+
+    def _settle(self, wait: bool, timeout: Optional[float]) -> None:
+        if wait:
+            plugin = self._plugin()
+            seconds = _start_seconds(plugin) if timeout is None else timeout
+            plugin.available.wait(plugin.available.settled, seconds)
+
+    def _end(self, timeout: Optional[float], *, disable: bool) -> None:
+        plugin = self._plugin()
+        own = plugin.config.shutdown_timeout_ms / 1000
+        plugin.stop("disable" if disable else "stop", grace=None if timeout is None else min(own, timeout * 0.6),
+                    disable=disable)
+        if not plugin.wait_gone(own * 1.5 + _STOP_MARGIN if timeout is None else timeout):
+            raise PluginTimeout(f"plugin {self.name!r} was not gone after {timeout or own * 1.5 + _STOP_MARGIN:g} s",
+                                plugin=self.name)
+
+
+def _seconds(timeout: Optional[float], plugin: "SupervisedPlugin") -> float:
+    """A call's time-out in seconds; never endless."""
+    if timeout is None:
+        return plugin.config.rpc_timeout_ms / 1000
+    if not 0 < timeout < 1e9:
+        raise ValueError(f"the time-out must be a positive number of seconds, not {timeout!r}")
+    return timeout
+
+
+def _start_seconds(plugin: "SupervisedPlugin") -> float:
+    config = plugin.config
+    return (config.handshake_timeout_ms + config.ready_timeout_ms) / 1000 + _STOP_MARGIN

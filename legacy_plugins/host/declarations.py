@@ -1,0 +1,79 @@
+"""What a plugin declares, checked: the handshake's answer and `plugin/ready` against schema, configuration and sense.
+
+Pure but for the cached validators. Every refusal is a `HandshakeFailed` that says where and both values.
+"""
+from __future__ import annotations
+
+import dataclasses
+from typing import Any, Optional, Tuple
+
+from legacy_plugins import schemas
+from legacy_plugins.config.model import PluginConfig
+from legacy_plugins.errors import HandshakeFailed, InvalidMessage
+from legacy_plugins.protocol.handshake import HandshakeResult, RouteDeclaration, parse_routes
+from legacy_plugins.schemas.bodies import check_body_schema
+
+_MAX_TOLD = 5
+
+
+def check_handshake(config: PluginConfig, answer: Any) -> HandshakeResult:
+    """The plugin's metadata; raises `HandshakeFailed`."""
+    _check_shape(config, "handshake-result", "the answer to plugin/handshake", answer)
+    try:
+        result = HandshakeResult.parse(answer)
+    except InvalidMessage as error:
+        raise _failed(config, str(error)) from None
+    for key, given in (("name", result.name), ("version", result.version)):
+        expected = getattr(config.expect, key)
+        if expected is not None and not (given == expected or (key == "version" and given.startswith(expected))):
+            raise _failed(config, f"its {key} is {given!r}, the configuration expects {expected!r} (expect.{key})")
+    _check_bodies(config, result.routes)
+    return result
+
+
+def check_ready(config: PluginConfig, result: HandshakeResult, params: Any) -> HandshakeResult:
+    """The metadata after `plugin/ready`, whose declarations replace the handshake's; raises `HandshakeFailed`."""
+    _check_shape(config, "ready-params", "plugin/ready", params)
+    params = params or {}
+    changes: Any = {}
+    if params.get("routes") is not None:
+        changes["routes"] = _routes(config, params["routes"])
+    if params.get("events") is not None:
+        changes["events"] = tuple(params["events"])
+    return dataclasses.replace(result, **changes)
+
+
+def configured(config: PluginConfig) -> HandshakeResult:
+    """The metadata of a program with `handshake: none`: what the configuration says of it."""
+    return HandshakeResult(config.name, "", routes=_routes(config, config.routes))
+
+
+def _routes(config: PluginConfig, declared: Any) -> Tuple[RouteDeclaration, ...]:
+    try:
+        routes = parse_routes(declared)
+    except InvalidMessage as error:
+        raise _failed(config, str(error)) from None
+    _check_bodies(config, routes)
+    return routes
+
+
+def _check_shape(config: PluginConfig, schema: str, what: str, value: Any) -> None:
+    faults = sorted(schemas.validator(schema).iter_errors(value), key=lambda fault: list(map(str, fault.absolute_path)))
+    if faults:
+        told = [f"at /{'/'.join(map(str, fault.absolute_path))}: {fault.message[:200]}" for fault in faults[:_MAX_TOLD]]
+        more = f" (and {len(faults) - _MAX_TOLD} more)" if len(faults) > _MAX_TOLD else ""
+        raise _failed(config, f"{what} does not fit its schema: {'; '.join(told)}{more}")
+
+
+def _check_bodies(config: PluginConfig, routes: Tuple[RouteDeclaration, ...]) -> None:
+    for route in routes:
+        if route.schema is None:
+            continue
+        try:
+            check_body_schema(route.schema, allow_patterns=config.http.schema_patterns)
+        except InvalidMessage as error:
+            raise _failed(config, f"route {route.path!r}: its schema is refused: {error}") from None
+
+
+def _failed(config: PluginConfig, reason: str, crash: Optional[Any] = None) -> HandshakeFailed:
+    return HandshakeFailed(config.name, message=f"the handshake of plugin {config.name!r} failed: {reason}", crash=crash)

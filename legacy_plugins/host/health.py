@@ -1,0 +1,86 @@
+"""Periodic `plugin/health` requests to one process, and when their outcome means that it is not well.
+
+Supervising thread. A plugin without the method is alive; a check that gets no answer counts only while no other call is
+within its deadline, since a single-threaded plugin in a long legal call is busy, not dead.
+"""
+from __future__ import annotations
+
+import logging
+from typing import Any, Callable, Optional
+
+from legacy_plugins import schemas
+from legacy_plugins.config.policies import HealthPolicy
+from legacy_plugins.errors import MethodNotFound, PluginError
+from legacy_plugins.protocol.handshake import HEALTH
+from legacy_plugins.rpc.calls import Call
+from legacy_plugins.rpc.connection import Connection
+from legacy_plugins.rpc.reactor import Reactor, Timer
+
+_log = logging.getLogger("legacy_plugins.host")
+
+
+class HealthCheck:
+    """Calls `on_sick(text)` once, after `failures` failed checks in a row."""
+
+    def __init__(self, reactor: Reactor, connection: Connection, policy: HealthPolicy,
+                 on_sick: Callable[[str], None]) -> None:
+        self._reactor = reactor
+        self._connection = connection
+        self._policy = policy
+        self._on_sick = on_sick
+        self._failures = 0
+        self._timer: Optional[Timer] = None
+        self._stopped = False
+
+    def start(self) -> None:
+        """Begin, with the first check after one interval."""
+        self._timer = self._reactor.call_later(self._policy.interval_ms / 1000, self._ask)
+
+    def stop(self) -> None:
+        """Check no more."""
+        self._stopped = True
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def _ask(self) -> None:
+        if self._stopped:
+            return
+        try:
+            call = self._connection.submit(HEALTH, {}, self._policy.timeout_ms / 1000)
+        except PluginError as error:
+            self._judge(None, error)
+            return
+        call.add_internal_callback(lambda _: self._reactor.post(self._answered, call))
+
+    def _answered(self, call: Call) -> None:
+        error = call.exception(0) if not call.cancelled() else None
+        self._judge(None if error else call.result(0), error)
+
+    def _judge(self, result: Any, error: Optional[BaseException]) -> None:
+        if self._stopped:
+            return
+        trouble = self._trouble(result, error)
+        if trouble is None:
+            self._failures = 0
+        else:
+            self._failures += 1
+            _log.warning("health check %d of %d of plugin %r failed: %s", self._failures, self._policy.failures,
+                         self._connection.name, trouble, extra={"plugin": self._connection.name})
+        if self._failures >= self._policy.failures:
+            self._stopped = True
+            self._on_sick(f"{self._failures} health checks in a row failed, the last one: {trouble}")
+            return
+        self.start()
+
+    def _trouble(self, result: Any, error: Optional[BaseException]) -> Optional[str]:
+        """What is wrong; None when all is well, or when it cannot be told."""
+        if isinstance(error, MethodNotFound):
+            return None
+        if error is not None:
+            return None if len(self._connection.calls) else str(error)
+        if not schemas.validator("health-result").is_valid(result):
+            return "the answer does not fit its schema (status: ok, degraded or failing)"
+        if result["status"] == "degraded":
+            _log.warning("plugin %r is degraded: %.500s", self._connection.name, result.get("message", ""),
+                         extra={"plugin": self._connection.name})
+        return f"it says that it is failing: {result.get('message', '')[:500]}" if result["status"] == "failing" else None

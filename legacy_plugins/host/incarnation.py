@@ -1,0 +1,282 @@
+"""One process of a plugin, from its start to its end: handshake, readiness, what it says, stop, teardown.
+
+An incarnation never comes back: a restart makes a new one, so that nothing of an old process can reach a new one. It
+knows its own process and conversation, and tells its owner three things: that it is ready, that it could not become
+ready, and that it has ended.
+
+Runs on the supervising thread; what comes in from the plugin arrives on the reader thread, at `PluginVoice`.
+"""
+from __future__ import annotations
+
+import time
+from collections import deque
+from typing import Any, Callable, Deque, Optional, Protocol
+
+from legacy_plugins.config.model import PluginConfig
+from legacy_plugins.errors import (HandshakeFailed, PluginCrashed, PluginError, PluginNotRunning, PluginStartFailed,
+                                   PluginTimeout, RpcError)
+from legacy_plugins.host import declarations
+from legacy_plugins.host.health import HealthCheck
+from legacy_plugins.host.logs import NOTICE_SECONDS, PluginLog
+from legacy_plugins.host.orphans import OrphanGuard
+from legacy_plugins.host.services import ServiceDesk
+from legacy_plugins.host.voice import PluginVoice
+from legacy_plugins.protocol.handshake import HANDSHAKE, SHUTDOWN, HandshakeResult, handshake_params
+from legacy_plugins.rpc.calls import Call
+from legacy_plugins.rpc.connection import Connection
+from legacy_plugins.rpc.conversation import ConnectionLimits, EndReason
+from legacy_plugins.rpc.crash import CrashReport
+from legacy_plugins.rpc.ending import StopLadder, Teardown
+from legacy_plugins.rpc.reactor import Reactor, Timer
+from legacy_plugins.transport.base import ExitStatus, Process
+from legacy_plugins.transport.stderr import LogPump
+
+
+class Owner(Protocol):
+    """Who an incarnation belongs to. Supervising thread."""
+
+    def on_ready(self, incarnation: "Incarnation") -> None:
+        """It has said all that it must and may be called."""
+
+    def on_leaving(self, incarnation: "Incarnation") -> None:
+        """Its conversation has ended; nothing more can be sent. The report follows."""
+
+    def on_ended(self, incarnation: "Incarnation", crash: Optional[CrashReport], error: PluginError) -> None:
+        """Its process is as good as gone. `crash`: None where it was asked to end. Pending calls fail after this."""
+
+    def on_gone(self, incarnation: "Incarnation") -> None:
+        """Its process has been reaped."""
+
+
+class Incarnation:
+    """See the file's first paragraph. `voice` hears what the plugin says, `desk` serves its calls, `log` gets its stderr;
+    `guard` (None: none is wanted) ends its process group if the host dies."""
+
+    def __init__(self, config: PluginConfig, process: Process, owner: Owner, voice: PluginVoice, desk: ServiceDesk,
+                 log: PluginLog, reactor: Reactor, guard: Optional[OrphanGuard]) -> None:
+        self.owner = owner
+        self.log = log
+        self.config = config
+        self.process = process
+        self.pid = process.pid
+        self.metadata: Optional[HandshakeResult] = None
+        self.asked_to_end: Optional[str] = None
+        self.ready_since: Optional[float] = None
+        self.started = time.monotonic()
+        self.failure: Optional[HandshakeFailed] = None  # why it could not become ready
+        self.connection = Connection(process.stream, voice, name=config.name, limits=_limits(config), skip_stray=True)
+        self._voice = voice
+        self._desk = desk
+        self._reactor = reactor
+        voice.belongs_to(self)
+        self._handshaken = False
+        self._notice_armed = False
+        self._fault_times: Deque[float] = deque(maxlen=config.faults.limit)
+        self._timer: Optional[Timer] = None
+        self._ladder: Optional[StopLadder] = None
+        self._health: Optional[HealthCheck] = None
+        self._pump: Optional[LogPump] = None
+        if process.log_stream is not None:
+            self._pump = LogPump(process.log_stream, self._feed_log, lambda: log.finish(self.pid or 0),
+                                 lambda: reactor.post(self._teardown.progress), name=config.name)
+        self._guard = guard
+        if guard is not None and self.pid is not None:
+            guard.add(self.pid)
+        self._teardown = Teardown(reactor, process, self.connection, self._pump,
+                                  conclude=self._conclude, done=self._done, releasing=self._leave_guard)
+
+    def begin(self, host_name: str, host_version: str) -> None:
+        """Start the threads and the handshake."""
+        if self._pump is not None:
+            self._pump.start()
+        self.connection.start()
+        if self.config.handshake == "none":
+            self.metadata = declarations.configured(self.config)
+            self._handshaken = True
+            self._become_ready()
+            return
+        params = handshake_params(self.config.name, host_name, host_version,
+                                  reverse_rpc=self.config.allow_reverse_rpc,
+                                  max_frame_bytes=self.config.limits.max_frame_bytes)
+        call = self.connection.submit(HANDSHAKE, params, self.config.handshake_timeout_ms / 1000)
+        call.add_internal_callback(lambda _: self._handshake_answered(call))
+
+    def stop(self, reason: str, *, grace: Optional[float] = None) -> None:
+        """Ask it to end: `plugin/shutdown`, EOF, SIGTERM, SIGKILL; `grace` seconds until SIGTERM. Idempotent."""
+        self._stop_clocks()
+        if self.asked_to_end is None:
+            self.asked_to_end = reason
+        if self._ladder is not None or self._teardown.begun:
+            return
+        seconds = self.config.shutdown_timeout_ms / 1000 if grace is None else grace
+        polite = self._handshaken and self.config.handshake != "none"
+        self._ladder = StopLadder(self._reactor, self.process, self.connection, seconds,
+                                  (lambda done: self._say_goodbye(reason, seconds, done)) if polite else None)
+
+    def ready_seconds(self) -> Optional[float]:
+        """How long it has been ready; None: it never was."""
+        return None if self.ready_since is None else time.monotonic() - self.ready_since
+
+    # ---- told by the plugin's voice (posted by the reader thread)
+
+    def ready_declared(self, params: Any) -> None:
+        """`plugin/ready` came."""
+        if self.metadata is None or self.ready_since is not None or self.asked_to_end is not None:
+            return
+        try:
+            self.metadata = declarations.check_ready(self.config, self.metadata, params)
+        except HandshakeFailed as error:
+            self._fail(error)
+            return
+        self._become_ready()
+
+    def fault_noted(self, text: str) -> None:
+        """A message broke the rules: one hurts one caller, too many within a while end the process."""
+        now = time.monotonic()
+        self._fault_times.append(now)
+        policy = self.config.faults
+        if len(self._fault_times) >= policy.limit and now - self._fault_times[0] <= policy.per_seconds:
+            self.end(EndReason(f"{policy.limit} messages within {policy.per_seconds} s broke the protocol (faults), "
+                               f"the last one: {text}", "protocol error"))
+
+    def conversation_ended(self, reason: EndReason) -> None:
+        """The conversation has ended by itself, or through `end`."""
+        if not self._teardown.begun:
+            self._stop_clocks()
+            self.owner.on_leaving(self)
+            self._teardown.begin(reason)
+
+    def reader_drained(self) -> None:
+        """All that the plugin said has been handled."""
+        self._teardown.progress()
+
+    def end(self, reason: EndReason) -> None:
+        """End it without asking, for a fault."""
+        self.connection.end(reason)
+
+    # ---- becoming ready
+
+    def _handshake_answered(self, call: Call) -> None:
+        """On the reader thread: the next message may be a call to the host already."""
+        self._voice.on_handshake_answer(call)
+        self._reactor.post(self._on_handshake, call)
+
+    def _on_handshake(self, call: Call) -> None:
+        if self._teardown.begun or self.asked_to_end is not None or call.cancelled():
+            return
+        error = call.exception(0)
+        if error is not None:
+            self._fail(self._handshake_error(error))
+            return
+        self._handshaken = True
+        try:
+            self.metadata = declarations.check_handshake(self.config, call.result(0))
+        except HandshakeFailed as refused:
+            self._fail(refused)
+            return
+        if self.metadata.ready:
+            self._become_ready()
+        else:
+            self._timer = self._reactor.call_later(self.config.ready_timeout_ms / 1000, self._never_ready)
+
+    def _handshake_error(self, error: BaseException) -> HandshakeFailed:
+        """An error answer or a time-out; both may pass, so unlike a wrong answer they are worth another try."""
+        name = self.config.name
+        if isinstance(error, PluginTimeout):
+            why = f"no answer within {self.config.handshake_timeout_ms} ms (handshakeTimeoutMs)"
+        elif isinstance(error, RpcError):
+            why = f"it answered with error {error.code}: {error.message[:200]}"
+        else:
+            why = str(error)
+        return PassingFailure(name, message=f"the handshake of plugin {name!r} failed: {why}")
+
+    def _never_ready(self) -> None:
+        name, milliseconds = self.config.name, self.config.ready_timeout_ms
+        self._fail(PassingFailure(name, message=f"plugin {name!r} answered the handshake with `ready: false` and sent no "
+                                  f"plugin/ready within {milliseconds} ms (readyTimeoutMs)"))
+
+    def _fail(self, error: HandshakeFailed) -> None:
+        """It will not become ready: end it; the owner learns why from `failure`."""
+        self.failure = error
+        self.end(EndReason(str(error), "start failed"))
+
+    def _become_ready(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self.ready_since = time.monotonic()
+        if self.config.health.enabled and self.config.handshake != "none":
+            self._health = HealthCheck(self._reactor, self.connection, self.config.health,
+                                       lambda text: self.end(EndReason(text, "unhealthy")))
+            self._health.start()
+        self.owner.on_ready(self)
+
+    # ---- ending
+
+    def _say_goodbye(self, reason: str, seconds: float, done: Callable[[], None]) -> None:
+        try:
+            call = self.connection.submit(SHUTDOWN, {"reason": reason}, seconds)
+        except PluginError:
+            done()
+            return
+        call.add_internal_callback(lambda _: self._reactor.post(done))
+
+    def _conclude(self, status: Optional[ExitStatus], reason: EndReason) -> Callable[[], PluginError]:
+        name = self.config.name
+        self._desk.close()
+        if self.asked_to_end is not None and reason.fault is None:
+            text = f"plugin {name!r} was stopped while the call was in flight ({self.asked_to_end})"
+            self.owner.on_ended(self, None, PluginNotRunning(name, message=text))
+            return lambda: PluginNotRunning(name, message=text)
+        crash = CrashReport.of(name, status, reason, stderr_tail=self.log.tail(self.pid),
+                               last_method=self.connection.calls.last_method, pid=self.pid,
+                               uptime=time.monotonic() - self.started)
+        self.owner.on_ended(self, crash, self._why(crash))
+        return lambda: PluginCrashed(crash, name)
+
+    def _why(self, crash: CrashReport) -> PluginError:
+        """What callers get from now on: that it crashed, or why it never became ready."""
+        if self.failure is not None:
+            self.failure.crash = crash
+            return self.failure
+        if self.ready_since is None:
+            return PluginStartFailed(crash.plugin, message=f"plugin {crash.plugin!r} ended before it was ready: "
+                                     f"{crash.summary}", crash=crash)
+        return PluginCrashed(crash, crash.plugin)
+
+    def _leave_guard(self) -> None:
+        if self._guard is not None and self.pid is not None:
+            self._guard.remove(self.pid)
+
+    def _done(self) -> None:
+        if self._ladder is not None:
+            self._ladder.cancel()
+        self.owner.on_gone(self)
+
+    def _stop_clocks(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._health is not None:
+            self._health.stop()
+
+    def _feed_log(self, data: bytes) -> None:
+        """On the stderr thread."""
+        self.log.feed(data, self.pid or 0)
+        if self.log.notice_due is not None and not self._notice_armed:
+            self._notice_armed = True
+            self._reactor.call_later(NOTICE_SECONDS, self._flush_log)
+
+    def _flush_log(self) -> None:
+        """A flood may have ended in silence: what was suppressed is told all the same."""
+        self._notice_armed = False
+        self.log.flush()
+
+
+class PassingFailure(HandshakeFailed):
+    """A handshake that failed in a way that another try may mend."""
+
+
+def _limits(config: PluginConfig) -> ConnectionLimits:
+    limits = config.limits
+    return ConnectionLimits(limits.max_frame_bytes, limits.max_pending, limits.queue_bytes,
+                            limits.message_timeout_ms / 1000, limits.write_stall_ms / 1000,
+                            limits.notifications_per_second)

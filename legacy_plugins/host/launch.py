@@ -1,0 +1,62 @@
+"""From a plugin's configuration to its running process: trust, checksum, environment, limits, spawn.
+
+Every check is made anew at every start, since files change. Nothing is executed before all of them have passed.
+Supervising thread.
+"""
+from __future__ import annotations
+
+import errno
+import os
+from typing import Protocol
+
+from legacy_plugins.config.model import PluginConfig, TrustConfig
+from legacy_plugins.errors import PluginStartFailed
+from legacy_plugins.rpc.crash import explain_spawn_error
+from legacy_plugins.transport.base import Process
+from legacy_plugins.transport.confinement import identity_prefix, least_environment, limits_prefix
+from legacy_plugins.transport.process import ChildProcess, LaunchSpec
+from legacy_plugins.transport.trust import TrustPolicy, check_sha256
+
+#: Want of resources, or a file that is just being written: the next try may succeed.
+_PASSING = frozenset((errno.EMFILE, errno.ENFILE, errno.EAGAIN, errno.ENOMEM, errno.ETXTBSY, errno.EINTR))
+
+
+class StartDelayed(PluginStartFailed):
+    """The program could not be started just now; unlike other failed starts, this one is worth another try."""
+
+
+class Launcher(Protocol):
+    """What starts a plugin: its program, or a double in tests."""
+
+    def __call__(self, plugin: PluginConfig) -> Process:
+        """Start it. Raises `UntrustedCommand`, `PluginStartFailed`; `StartDelayed` where another try may succeed."""
+
+
+class ProgramLauncher:
+    """Starts programs as child processes. `token` marks them for the guard."""
+
+    def __init__(self, trust: TrustConfig, token: str) -> None:
+        self._trust = TrustPolicy(trust.directories, trust.commands, trust.permissions)
+        self._token = token
+
+    def __call__(self, plugin: PluginConfig) -> Process:
+        spec = self._spec(plugin)
+        try:
+            return ChildProcess(spec)
+        except OSError as error:
+            kind = StartDelayed if error.errno in _PASSING else PluginStartFailed
+            raise kind(plugin.name, message=f"plugin {plugin.name!r} cannot be started: "
+                       f"{explain_spawn_error(error, spec.argv, spec.cwd)}") from None
+        except ValueError as error:  # a NUL byte where a configuration was made by hand
+            raise PluginStartFailed(plugin.name, message=f"plugin {plugin.name!r} cannot be started: {error}") from None
+
+    def _spec(self, plugin: PluginConfig) -> LaunchSpec:
+        program = self._trust.check(plugin.executable, plugin.args, plugin=plugin.name)
+        if plugin.sha256 is not None:
+            check_sha256(program.script or program.file, plugin.sha256, plugin=plugin.name)
+        limits = plugin.limits
+        argv = (*limits_prefix(limits.open_files, limits.cpu_seconds, limits.data_mb),
+                *identity_prefix(plugin.uid, plugin.gid, plugin=plugin.name),
+                *plugin.wrapper, *program.argv)
+        env = least_environment(plugin.env, plugin.env_pass, os.environ, self._token)
+        return LaunchSpec(argv, plugin.cwd or os.path.dirname(program.file), env)

@@ -1,0 +1,210 @@
+"""The application's plugins: `PluginHost`.
+
+Constructing one is inert: it reads the configuration, and that is all. The first use in a process starts the plugins of
+that process; in a forked child it is again as if never used. So it can be made at import, before servers fork.
+"""
+from __future__ import annotations
+
+import os
+from typing import Any, Callable, Dict, Iterable, Iterator, List, Mapping, Optional, Sequence, Tuple, TypeVar, Union
+
+from blinker import Signal
+
+from legacy_plugins.config.loader import load_config
+from legacy_plugins.config.model import HostConfig
+from legacy_plugins.errors import UnknownPlugin
+from legacy_plugins.host.client import PluginClient
+from legacy_plugins.host.events import BroadcastReport, encode_event
+from legacy_plugins.host.launch import Launcher
+from legacy_plugins.host.lifecycle import PluginState
+from legacy_plugins.host.routes import PluginRoute
+from legacy_plugins.host.runtime import HostRuntime, ReloadReport
+from legacy_plugins.host.services import Service
+from legacy_plugins.host.status import PluginStatus
+from legacy_plugins.host.subscriptions import PayloadFunction, Subscriptions
+from legacy_plugins.transport import descriptors
+
+#: Where a configuration comes from: a path, a mapping, or one that was read already.
+ConfigSource = Union[str, "os.PathLike[str]", Mapping[str, Any], HostConfig]
+_F = TypeVar("_F", bound=Service)
+
+
+class PluginHost:
+    """See the file's first paragraph. All methods: any thread.
+
+    `config`: a path, a mapping or a `HostConfig`. `name`, `version`: what the application calls itself towards plugins.
+    `services`: functions that plugins may call, by name; `fn(params, caller)`. `base_dir`: what relative paths of a mapping
+    are relative to. `trust`: directories, added to the configuration's. Raises `ConfigError` with all faults at once.
+    """
+
+    def __init__(self, config: ConfigSource, *, name: str = "legacy-plugins", version: Optional[str] = None,
+                 services: Optional[Mapping[str, Service]] = None, base_dir: Optional[str] = None,
+                 trust: Optional[Iterable[str]] = None) -> None:
+        self.name = name
+        self.version = version or _own_version()
+        self._base_dir = base_dir
+        self._trust = None if trust is None else tuple(trust)
+        self.config = load_config(config, base_dir=base_dir, trust=self._trust)
+        self._services: Dict[str, Service] = dict(services or {})
+        self._doubles: Dict[str, Launcher] = {}
+        self._clients: Dict[str, PluginClient] = {}
+        self._runtimes: Dict[int, HostRuntime] = {}
+        self._subscriptions = Subscriptions(self)
+
+    def __repr__(self) -> str:
+        return f"<PluginHost {self.name!r} {list(self)}>"
+
+    # ---- life
+
+    def start(self, wait: bool = True, timeout: Optional[float] = None) -> None:
+        """Start all enabled plugins, side by side, and wait until each is ready or not coming.
+
+        A plugin that fails does not raise here: `status()` says why. `timeout`: seconds.
+        """
+        runtime = self.runtime()
+        runtime.start()
+        if wait:
+            runtime.wait_settled(timeout)
+
+    def stop(self, timeout: Optional[float] = None) -> None:
+        """Stop all plugins, side by side, and wait until they are gone. Idempotent; bounded by `timeout` seconds, by
+        default by the plugins' own time-outs. Nothing starts by itself afterwards."""
+        runtime = self._runtimes.get(os.getpid())
+        if runtime is not None:
+            runtime.stop(timeout)
+
+    def __enter__(self) -> "PluginHost":
+        self.start()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.stop()
+
+    def reload(self, config: Optional[ConfigSource] = None) -> ReloadReport:
+        """Go by another configuration, or by the same file read again; waits until the differences are applied.
+
+        A changed plugin's new process is ready before its old one is drained and stopped; one that fails leaves the old one
+        serving. Raises `ConfigError`, with nothing changed, and `ValueError` where there is no file to read again.
+        """
+        if config is None:
+            if self.config.source is None:
+                raise ValueError("the configuration came from no file; give the new one")
+            config = self.config.source
+        loaded = load_config(config, base_dir=self._base_dir, trust=self._trust)
+        self.config = loaded
+        runtime = self._runtimes.get(os.getpid())
+        return runtime.reload(loaded) if runtime is not None else ReloadReport(failed={})
+
+    # ---- plugins
+
+    def client(self, name: str) -> PluginClient:
+        """The handle of one plugin; raises `UnknownPlugin`, which lists the known."""
+        if name not in self:
+            self.config.plugin(name)
+        return self._clients.get(name) or self._clients.setdefault(name, PluginClient(self, name))
+
+    __getitem__ = client
+
+    def __contains__(self, name: object) -> bool:
+        return any(plugin.name == name for plugin in self.config.plugins)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter([plugin.name for plugin in self.config.plugins])
+
+    def __len__(self) -> int:
+        return len(self.config.plugins)
+
+    def routes(self) -> Tuple[PluginRoute, ...]:
+        """The routes that the ready plugins of this process declare; the same tuple until something changes."""
+        runtime = self._runtimes.get(os.getpid())
+        return runtime.routes() if runtime is not None else ()
+
+    def status(self) -> List[PluginStatus]:
+        """All that is known of each plugin in this process; asking starts nothing."""
+        return [plugin.status() for plugin in self.runtime().plugins.values()]
+
+    @property
+    def healthy(self) -> bool:
+        """Whether all plugins with `required: true` are ready in this process."""
+        return all(plugin.available.view.state is PluginState.READY
+                   for plugin in self.runtime().plugins.values() if plugin.config.required)
+
+    # ---- events and services
+
+    def broadcast(self, event_type: str, payload: Any = None, metadata: Optional[Mapping[str, Any]] = None
+                  ) -> BroadcastReport:
+        """Send an event to every plugin that wants it; never waits for one.
+
+        Raises `TypeError` for a payload or metadata that is not JSON, before anything is sent.
+        """
+        event = encode_event(event_type, payload, metadata)
+        outcomes: Dict[str, List[str]] = {"queued": [], "dropped": [], "filtered": []}
+        for name, plugin in self.used().plugins.items():
+            outcomes[plugin.put_event(event)].append(name)
+        return BroadcastReport(event.event_id, *(tuple(names) for names in outcomes.values()))
+
+    def connect(self, signal: Signal, event_type: Optional[str] = None, *, fields: Optional[Sequence[str]] = None,
+                payload: Optional[PayloadFunction] = None) -> None:
+        """Broadcast each send of a blinker signal, which is held strongly.
+
+        `event_type`: by default the signal's name. The payload is what `payload(sender, **kw)` returns, or the keyword
+        arguments named in `fields`, or all of them. What is not JSON is logged and announced as `event_dropped`; nothing is
+        ever raised into the application's `send`.
+        """
+        self._subscriptions.connect(signal, event_type, fields, payload)
+
+    def disconnect(self, signal: Signal) -> None:
+        """Broadcast a signal no more."""
+        self._subscriptions.disconnect(signal)
+
+    def service(self, name: str) -> Callable[[_F], _F]:
+        """Decorator: `fn(params, caller)` may be called by plugins under `name`, where their configuration grants it."""
+        def register(fn: _F) -> _F:
+            self._services[name] = fn
+            return fn
+        return register
+
+    def announce(self, signal: Signal, plugin: Optional[str], **facts: Any) -> None:
+        """Send one of this library's signals, on the dispatch thread; for the library's own parts."""
+        self.runtime().notices.announce(signal, plugin, **facts)
+
+    # ---- this process
+
+    def runtime(self) -> HostRuntime:
+        """This host's life in this process, started or not; for the library's own parts."""
+        runtime = self._runtimes.get(os.getpid())
+        return runtime if runtime is not None else self._new_runtime()
+
+    def used(self) -> HostRuntime:
+        """The same, and this counts as use: the first one starts the plugins."""
+        runtime = self._runtimes.get(os.getpid())
+        if runtime is None:
+            runtime = self._new_runtime()
+        if not runtime.started:
+            runtime.first_use()
+        return runtime
+
+    def substitute(self, name: str, launcher: Optional[Launcher]) -> None:
+        """Start `name` by other means than its program (None: by its program again); for doubles in tests."""
+        if name not in self:
+            raise UnknownPlugin(f"no plugin {name!r} is configured; known: {', '.join(self) or 'none'}", plugin=name)
+        if launcher is None:
+            self._doubles.pop(name, None)
+        else:
+            self._doubles[name] = launcher
+
+    def _new_runtime(self) -> HostRuntime:
+        """In a process that has none yet; what a parent process had is not ours."""
+        pid = os.getpid()
+        for owner in [owner for owner in list(self._runtimes) if owner != pid]:
+            inherited = self._runtimes.pop(owner, None)
+            if inherited is not None:
+                descriptors.abandon_inherited()
+                inherited.abandon()
+        runtime = HostRuntime(self, self.config, version=self.version, services=self._services, doubles=self._doubles)
+        return self._runtimes.setdefault(pid, runtime)  # one atomic step: two threads get the same one
+
+
+def _own_version() -> str:
+    from legacy_plugins import __version__
+    return __version__

@@ -1,0 +1,60 @@
+"""The application's blinker signals as events for plugins.
+
+A connected signal broadcasts each `send`, in the sender's thread, and never raises into it: the application does not
+know of plugins. Registrations are kept by the host and survive forks; they hold no lock and start nothing.
+"""
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any, Callable, Dict, List, Optional, Sequence, Tuple
+
+from blinker import Signal
+
+from legacy_plugins import signals
+
+if TYPE_CHECKING:
+    from legacy_plugins.host.plugin_host import PluginHost
+
+_log = logging.getLogger("legacy_plugins.host")
+
+#: `payload(sender, **kw)` makes an event's payload from what a signal was sent with.
+PayloadFunction = Callable[..., Any]
+
+
+class Subscriptions:
+    """The signals that one host broadcasts."""
+
+    def __init__(self, host: "PluginHost") -> None:
+        self._host = host
+        self._receivers: Dict[int, Tuple[Signal, List[Callable[..., None]]]] = {}
+
+    def connect(self, signal: Signal, event_type: Optional[str], fields: Optional[Sequence[str]],
+                payload: Optional[PayloadFunction]) -> None:
+        """Broadcast each send of `signal`; see `PluginHost.connect`."""
+        name = event_type or getattr(signal, "name", None)
+        if not name:
+            raise ValueError("the signal has no name; give `event_type`")
+        if fields is not None and payload is not None:
+            raise ValueError("give `fields` or `payload`, not both")
+        receiver = self._receiver(name, None if fields is None else tuple(fields), payload)
+        self._receivers.setdefault(id(signal), (signal, []))[1].append(receiver)
+        signal.connect(receiver, weak=False)
+
+    def disconnect(self, signal: Signal) -> None:
+        """Broadcast it no more; does nothing for one that is not connected."""
+        for receiver in self._receivers.pop(id(signal), (signal, []))[1]:
+            signal.disconnect(receiver)
+
+    def _receiver(self, event_type: str, fields: Optional[Tuple[str, ...]],
+                  payload: Optional[PayloadFunction]) -> Callable[..., None]:
+        def broadcast(sender: Any, **facts: Any) -> None:
+            try:
+                if payload is not None:
+                    value = payload(sender, **facts)
+                else:
+                    value = facts if fields is None else {name: facts[name] for name in fields if name in facts}
+                self._host.broadcast(event_type, value)
+            except Exception as error:  # noqa: BLE001 - the application's send must not fail for a plugin's sake
+                _log.exception("the event %r could not be sent to plugins", event_type)
+                self._host.announce(signals.event_dropped, None, event_type=event_type, reason=str(error))
+        return broadcast

@@ -1,0 +1,50 @@
+"""Who may call a route.
+
+Owns the decision between the application's `authorize` hook, the operator's `http.publicRoutes` and the plugin's own
+`auth`, in that order of weight: a plugin can ask for more protection, and can never open itself. Runs on the web
+server's thread, where the hook is called too; what the hook raises is the application's and passes through.
+"""
+from __future__ import annotations
+
+from typing import Any, Callable, Mapping, NamedTuple, Optional
+
+from legacy_plugins.config.policies import HttpPolicy
+from legacy_plugins.http.problems import HttpProblem
+from legacy_plugins.protocol.handshake import RouteDeclaration
+
+#: `authorize(request, plugin, route)` with the framework's request, the plugin's name and the declaration returns a
+#: mapping (allowed; it becomes `user`), True (allowed), None or False (403), or a response of the framework.
+Authorize = Callable[[Any, str, RouteDeclaration], Any]
+
+
+class Access(NamedTuple):
+    """Allowed, with what is known of the caller; or `native`, the framework's response to send instead."""
+
+    user: Optional[Mapping[str, Any]] = None
+    native: Any = None
+
+
+def admitted(native: Any, plugin: str, route: RouteDeclaration, method: str, policy: HttpPolicy,
+             authorize: Optional[Authorize]) -> Access:
+    """Whether this request may reach the route; raises `HttpProblem` 403.
+
+    `native`: the framework's request. `method`: the request's. Where the operator listed the route as public the hook
+    is not asked; without a hook nothing but that list opens a route, and not one that declares `auth`.
+    """
+    public = policy.is_public(method, route.path)
+    if authorize is None:
+        if public and not route.auth:
+            return Access()
+        raise _forbidden()
+    if public:
+        return Access()
+    verdict = authorize(native, plugin, route)
+    if verdict is None or verdict is False:
+        raise _forbidden()
+    if verdict is True:
+        return Access()
+    return Access(user=dict(verdict)) if isinstance(verdict, Mapping) else Access(native=verdict)
+
+
+def _forbidden() -> HttpProblem:
+    return HttpProblem(403, "this route is not open to you")

@@ -1,0 +1,129 @@
+"""The body of a request: read within the operator's bound, decoded by its media type.
+
+Owns what reaches a plugin as `body` and `bodyEncoding`: parsed JSON, text, or base64. Runs on the web server's thread;
+reading may block for as long as the client takes, which is why it happens before the request takes one of the plugin's
+places. Must not look at routes beyond being told whether one has a schema.
+"""
+from __future__ import annotations
+
+import base64
+from typing import Any, Callable, NamedTuple, Optional, Tuple
+
+from legacy_plugins.errors import ProtocolError
+from legacy_plugins.http.messages import HttpRequest
+from legacy_plugins.http.problems import HttpProblem
+from legacy_plugins.protocol.codec import MAX_DEPTH, JsonCodec, check_structure
+
+_CHUNK = 65536
+_JSON = frozenset({"application/json", "text/json"})
+_FORM = "application/x-www-form-urlencoded"
+_UTF8 = frozenset({"utf-8", "utf8", "us-ascii", "ascii"})
+# What text may be encoded in, as Python names it. Python has codecs that take quadratic time or are no charsets at all.
+_TEXT_CHARSETS = {**dict.fromkeys(_UTF8, "utf-8"), "iso-8859-1": "latin-1", "latin-1": "latin-1", "latin1": "latin-1",
+                  "windows-1252": "cp1252", "cp1252": "cp1252"}
+# Room for the message that goes round the body: what the plugin's own reader counts too.
+_AROUND, _BEHIND = b"[[[[" + b"[]," * 4096, b"]]]]"
+_codec = JsonCodec()
+
+
+class Body(NamedTuple):
+    """A request's body on its way to a plugin: `value` is JSON, a string, or None; `size` in bytes as it was sent."""
+
+    value: Any
+    encoding: Optional[str]
+    size: int
+
+
+NO_BODY = Body(None, None, 0)
+
+
+def read_body(request: HttpRequest, limit: int) -> bytes:
+    """The body's bytes; raises `HttpProblem` 413 over `limit` bytes, before more than one byte beyond it was read.
+
+    A body of a stated length is read to that length, and one that ends early is refused (400).
+    """
+    stated = request.content_length
+    if stated is not None and stated > limit:
+        raise _too_large(limit)
+    body = _read(request.read_body, limit + 1 if stated is None else stated)
+    if stated is None and len(body) > limit:
+        raise _too_large(limit)
+    if stated is not None and len(body) < stated:
+        raise HttpProblem(400, f"the body ended after {len(body)} of {stated} bytes")
+    return body
+
+
+def _read(read: Callable[[int], bytes], wanted: int) -> bytes:
+    chunks = []
+    while wanted > 0:
+        chunk = read(min(wanted, _CHUNK))
+        if not chunk:
+            break
+        chunks.append(chunk)
+        wanted -= len(chunk)
+    return b"".join(chunks)
+
+
+def decode_body(request: HttpRequest, data: bytes, *, needs_json: bool) -> Body:
+    """The body as plugins get it.
+
+    `needs_json`: the route has a schema, so that any other media type is refused (415). Raises `HttpProblem` 400 for a
+    body that is not what its media type says, 415 for a charset or content coding that is not taken.
+    """
+    if not data:
+        return NO_BODY
+    for name, value in request.headers:
+        if name.lower() == "content-encoding" and value.strip().lower() != "identity":
+            raise HttpProblem(415, "a body with a content coding is not taken; send it as it is")
+    media_type, charset = _media_type(request.content_type)
+    if media_type in _JSON or media_type.endswith("+json"):
+        return Body(_json(data, charset), "json", len(data))
+    if needs_json:
+        raise HttpProblem(415, f"this route takes JSON, not {media_type or 'a body without a media type'}")
+    if media_type.startswith("text/") or media_type == _FORM:
+        return Body(_text(data, charset), "utf-8", len(data))
+    return Body(base64.b64encode(data).decode("ascii"), "base64", len(data))
+
+
+def _media_type(content_type: Optional[str]) -> Tuple[str, str]:
+    """The media type and the charset of a Content-Type, in lower case; UTF-8 where it names none."""
+    essence, *parameters = (content_type or "").split(";")
+    for parameter in parameters:
+        name, _, value = parameter.partition("=")
+        if name.strip().lower() == "charset":
+            return essence.strip().lower(), value.strip().strip('"').lower()
+    return essence.strip().lower(), "utf-8"
+
+
+def _json(data: bytes, charset: str) -> Any:
+    if charset not in _UTF8:  # RFC 8259, section 8.1
+        raise HttpProblem(415, f"JSON is encoded in UTF-8, not {charset[:40]}")
+    try:
+        if data.count(b"[") + data.count(b"{") > MAX_DEPTH - len(_BEHIND):
+            check_structure(_AROUND + data + _BEHIND)
+        value = _codec.decode(data)
+        if b"\\ud" in data.lower():  # the only way in which a lone surrogate gets into a string
+            _codec.encode(value).encode("utf-8")
+    except ProtocolError as error:
+        raise _malformed(str(error)) from None
+    except ValueError:
+        raise _malformed("a string has half of a surrogate pair") from None
+    return value
+
+
+def _text(data: bytes, charset: str) -> str:
+    codec = _TEXT_CHARSETS.get(charset)
+    if codec is None:
+        raise HttpProblem(415, f"text in {charset[:40]} is not taken; send UTF-8")
+    try:
+        return data.decode(codec)
+    except UnicodeDecodeError as error:
+        raise _malformed(f"it is not {charset} at byte {error.start}") from None
+
+
+def _malformed(reason: str) -> HttpProblem:
+    return HttpProblem(400, "the body is malformed", faults=[{"pointer": "", "detail": reason[:200]}])
+
+
+def _too_large(limit: int) -> HttpProblem:
+    return HttpProblem(413, f"the body is larger than {limit} bytes")

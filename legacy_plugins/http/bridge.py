@@ -1,0 +1,197 @@
+"""The way of one HTTP request through the web edge.
+
+Owns the order in which a request is checked, and the moment at which it becomes a call: whatever can be refused without
+the plugin is refused before the plugin is bothered, and whatever the client can draw out (its upload) happens before
+the request takes one of the plugin's places. Runs on the web server's thread, once a request; keeps a table of routes
+that is swapped whole and needs no lock. Must not import a framework.
+"""
+from __future__ import annotations
+
+import logging
+import time
+from typing import TYPE_CHECKING, Any, Mapping, Optional
+
+from legacy_plugins.errors import ConfigError, PluginCrashed, PluginError, PluginTimeout, PluginUnavailable
+from legacy_plugins.host.lifecycle import PluginState
+from legacy_plugins.http.access import Authorize, admitted
+from legacy_plugins.http.bodies import Body, decode_body, read_body
+from legacy_plugins.http.circuit import RouteCircuit
+from legacy_plugins.http.exchange import request_params
+from legacy_plugins.http.identity import REQUEST_ID, request_id
+from legacy_plugins.http.limits import LimitTable
+from legacy_plugins.http.messages import HttpRequest, HttpResponse
+from legacy_plugins.http.paths import path_segments
+from legacy_plugins.http.prefixes import Located, PluginPrefixes
+from legacy_plugins.http.problems import HttpProblem, problem_of, problem_response
+from legacy_plugins.http.responses import response_of
+from legacy_plugins.http.routes import Match, PluginRoutes, RouteTable, allow, not_allowed
+from legacy_plugins.protocol.handshake import HANDLE_REQUEST, HTTP_METHODS
+from legacy_plugins.rpc.deadline import Deadline
+
+if TYPE_CHECKING:
+    from legacy_plugins.host import PluginHost
+
+logger = logging.getLogger("legacy_plugins.http")
+
+# The methods that mean nothing without a body; the schema of a route that also has others is not asked of those.
+_WITH_BODY = ("POST", "PUT", "PATCH")
+
+
+class _Visit:
+    """What is known of one request while it is handled: its id, its deadline, and its plugin once that is found."""
+
+    def __init__(self, request: HttpRequest) -> None:
+        self.request = request
+        self.request_id = request_id(request.request_id)
+        self.plugin: Optional[str] = None
+        self.deadline = Deadline(0.0)
+
+
+class HttpBridge:
+    """Serves the routes of a host's plugins below one mount.
+
+    `host`: may be unused yet; the first request is its first use. `mount`: the path below which plugins are served,
+    without the application's root. `authorize`: see `Authorize`; it may be set until the first request. Raises
+    `ConfigError` where a plugin's `routePrefix` does not lie below the mount, or inside another's.
+    """
+
+    def __init__(self, host: PluginHost, *, mount: str = "/api/plugins", authorize: Optional[Authorize] = None) -> None:
+        self.host = host
+        self.mount = mount.rstrip("/")
+        self.authorize = authorize
+        self._prefixes = PluginPrefixes(host.config, self.mount)
+        if self._prefixes.faults:
+            raise ConfigError(self._prefixes.faults)
+        self._table = RouteTable()
+        self._limits = LimitTable()
+        self._circuit = RouteCircuit()
+
+    def handle(self, request: HttpRequest) -> HttpResponse:
+        """Answer one request. Never raises an error of this library; what `authorize` and the reading raise passes."""
+        visit = _Visit(request)
+        try:
+            response = self._answer(visit)
+        except HttpProblem as problem:
+            response = self._refused(visit, problem)
+        except PluginError as error:
+            response = self._refused(visit, problem_of(error))
+        if response.native is not None:
+            return response
+        return response.with_headers((REQUEST_ID, visit.request_id)).finished(request.method)
+
+    def prefix(self, plugin: str) -> Optional[str]:
+        """The path under which a plugin is served, without the application's root; None for one that is not."""
+        return self._current_prefixes().prefix(plugin)
+
+    def _answer(self, visit: _Visit) -> HttpResponse:
+        request = visit.request
+        located = self._located(visit)
+        if request.method not in HTTP_METHODS:  # TRACE and CONNECT among them
+            known = self._current_table().plugin(located.plugin.name)
+            raise not_allowed(known.allowed(located.segments) if known is not None else frozenset())
+        routes = self._routes(located, visit.deadline)
+        if request.method == "OPTIONS":
+            return _options(routes, located)
+        match = routes.match(located.segments, request.method)
+        access = admitted(request.native, located.plugin.name, match.route.declaration, request.method,
+                          located.plugin.http, self.authorize)
+        if access.native is not None:
+            return HttpResponse(200, native=access.native)
+        self._check_flow(located, match)
+        body = _body(visit, located, match)
+        seconds = _left(visit, located)
+        params = request_params(request, located, match, body, user=access.user, request_id=visit.request_id,
+                                seconds=seconds)
+        return response_of(self._call(located, match, params, seconds), located.plugin.http)
+
+    def _located(self, visit: _Visit) -> Located:
+        request = visit.request
+        located = self._current_prefixes().find(path_segments(request.path, request.raw_path))
+        if located is None:
+            raise HttpProblem(404, "there is no such plugin")
+        visit.plugin = located.plugin.name
+        visit.deadline = Deadline(located.plugin.rpc_timeout_ms / 1000)
+        return located
+
+    def _routes(self, located: Located, deadline: Deadline) -> PluginRoutes:
+        """The plugin's routes, after its first start where that is under way; raises what the plugin's state means."""
+        name = located.plugin.name
+        routes = self._current_table().plugin(name)
+        if routes is None:
+            client = self.host.client(name)
+            client.wait_ready(deadline.left())
+            routes = self._current_table().plugin(name)
+            if routes is None and client.state is not PluginState.READY:
+                raise PluginUnavailable(name, client.state)
+        if routes is None:
+            raise HttpProblem(404, "there is no such route")
+        return routes
+
+    def _check_flow(self, located: Located, match: Match) -> None:
+        """Refuse a request that comes too fast, or for a route that has been crashing its plugin."""
+        plugin = located.plugin
+        self._limits.of(plugin.name, plugin.http).check_rate()
+        self._circuit.check(plugin.name, match.route.declaration.path, plugin.restart.reset_after_ms / 1000)
+
+    def _call(self, located: Located, match: Match, params: Mapping[str, Any], seconds: float) -> Any:
+        """The plugin's result, within one of its places."""
+        name = located.plugin.name
+        with self._limits.of(name, located.plugin.http).place():
+            try:
+                return self.host.client(name).request(HANDLE_REQUEST, params, timeout=seconds)
+            except PluginCrashed as error:
+                self._circuit.crashed(name, match.route.declaration.path, error.crash)
+                raise
+
+    def _current_prefixes(self) -> PluginPrefixes:
+        """The prefixes of the host's configuration, which a reload replaces."""
+        prefixes = self._prefixes
+        if prefixes.config is not self.host.config:
+            prefixes = self._prefixes = PluginPrefixes(self.host.config, self.mount)
+            for fault in prefixes.faults:
+                logger.error("%s; it is not served", fault)
+        return prefixes
+
+    def _current_table(self) -> RouteTable:
+        declared = self.host.routes()
+        table = self._table
+        if table.source is not declared:
+            table = self._table = RouteTable(declared, table)
+        return table
+
+    def _refused(self, visit: _Visit, problem: HttpProblem) -> HttpResponse:
+        if problem.status >= 500:
+            logger.warning("request %s %s for plugin %s answered with %d: %s", visit.request.method, visit.request_id,
+                           visit.plugin, problem.status, problem.reason or problem.detail,
+                           extra={"plugin": visit.plugin, "request_id": visit.request_id})
+        return problem_response(problem, plugin=visit.plugin, request_id=visit.request_id)
+
+
+def _options(routes: PluginRoutes, located: Located) -> HttpResponse:
+    methods = routes.allowed(located.segments)
+    if not methods:
+        raise HttpProblem(404, "there is no such route")
+    return HttpResponse(204, (allow(methods),))
+
+
+def _body(visit: _Visit, located: Located, match: Match) -> Body:
+    """The request's body, checked against the route's schema. The time of the client's upload is not the plugin's."""
+    started = time.monotonic()
+    data = read_body(visit.request, located.plugin.http.max_body_bytes)
+    visit.deadline.at += time.monotonic() - started
+    validator = match.route.validator
+    body = decode_body(visit.request, data, needs_json=validator is not None)
+    if validator is not None and body.encoding is not None:
+        validator.check(body.value, body.size)
+    elif validator is not None and match.method in _WITH_BODY:
+        raise HttpProblem(400, "this route takes a JSON body", faults=[{"pointer": "", "detail": "there is no body"}])
+    return body
+
+
+def _left(visit: _Visit, located: Located) -> float:
+    """The seconds until the deadline; raises `PluginTimeout` where there are none."""
+    seconds = visit.deadline.left()
+    if not seconds:
+        raise PluginTimeout(f"plugin {located.plugin.name!r}: the {located.plugin.rpc_timeout_ms} ms were over before "
+                            "the request could be sent", plugin=located.plugin.name)
+    return seconds

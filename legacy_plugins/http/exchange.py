@@ -1,0 +1,40 @@
+"""A request as a plugin gets it: the params of `plugin/handleRequest`.
+
+Owns the shape that the wire contract gives them. What identifies the caller comes from the framework and the
+`authorize` hook alone. Any thread, no state.
+"""
+from __future__ import annotations
+
+from typing import Any, Dict, Mapping, Optional
+
+from legacy_plugins.http.bodies import Body
+from legacy_plugins.http.headers import forwarded
+from legacy_plugins.http.identity import traceparent
+from legacy_plugins.http.messages import HttpRequest
+from legacy_plugins.http.paths import joined
+from legacy_plugins.http.prefixes import Located
+from legacy_plugins.http.routes import Match
+
+
+def request_params(request: HttpRequest, located: Located, match: Match, body: Body, *,
+                   user: Optional[Mapping[str, Any]], request_id: str, seconds: float) -> Dict[str, Any]:
+    """The params of one `plugin/handleRequest`; `seconds`: what is left until the request's deadline."""
+    params: Dict[str, Any] = {
+        "route": match.route.declaration.path,
+        "path": joined(located.segments),
+        "method": match.method,
+        "mount": request.script_root + located.prefix,
+        "pathParams": match.path_params,
+        "query": {name: list(values) for name, values in (request.query or {}).items()},
+        "headers": forwarded(request.headers, located.plugin.http.forward_headers),
+        "client": {"address": request.client_address, "scheme": request.scheme, "host": request.host},
+        "body": body.value,
+        "bodyEncoding": body.encoding,
+        "user": None if user is None else dict(user),
+        "requestId": request_id,
+        "deadlineMs": max(1, int(seconds * 1000)),
+    }
+    trace = traceparent(request.headers)
+    if trace is not None:
+        params["traceparent"] = trace
+    return params

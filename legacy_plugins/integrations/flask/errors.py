@@ -1,0 +1,23 @@
+"""What an application answers when a plugin's error leaves one of its own views.
+
+Owns the opt-in handler. Runs on the web server's thread.
+"""
+from __future__ import annotations
+
+from flask import Flask, Response, request
+
+from legacy_plugins.errors import PluginError
+from legacy_plugins.http.identity import REQUEST_ID, request_id
+from legacy_plugins.http.problems import problem_of, problem_response
+from legacy_plugins.integrations.flask.exchange import flask_response
+
+
+def register_error_handlers(app: Flask) -> None:
+    """Answer any `PluginError` that leaves a view of `app` as problem+json, with the error's `http_status`."""
+    app.register_error_handler(PluginError, _answer)
+
+
+def _answer(error: PluginError) -> Response:
+    known = request_id(request.headers.get(REQUEST_ID))
+    answer = problem_response(problem_of(error), plugin=error.plugin, request_id=known)
+    return flask_response(answer.with_headers((REQUEST_ID, known)).finished(request.method))
