@@ -7,7 +7,7 @@ from __future__ import annotations
 import enum
 from typing import Dict, FrozenSet, NamedTuple, Optional
 
-from legacy_plugins.config.model import RestartPolicy
+from legacy_plugins.config.policies import RestartPolicy
 
 
 class PluginState(enum.Enum):

@@ -34,7 +34,7 @@ class Notices:
             try:
                 receiver(self._sender, plugin=plugin, **facts)
             except Exception:  # noqa: BLE001 - receivers are the application's code
-                _log.exception("a receiver of %r raised", signal.name)
+                _log.exception("a receiver of %r raised", getattr(signal, "name", signal))
 
     def alarm(self, plugin: str, reason: str, error: BaseException) -> None:
         """The alarm: in the log, and as a signal."""

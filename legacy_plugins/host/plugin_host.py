@@ -93,7 +93,7 @@ class PluginHost:
         loaded = load_config(config, base_dir=self._base_dir, trust=self._trust)
         self.config = loaded
         runtime = self._runtimes.get(os.getpid())
-        return runtime.reload(loaded) if runtime is not None else ReloadReport(failed={})
+        return runtime.reload(loaded) if runtime is not None else ReloadReport()
 
     # ---- plugins
 

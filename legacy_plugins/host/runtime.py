@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import os
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Dict, Iterable, List, Mapping, Optional, Tuple
 
 from legacy_plugins.config.model import HostConfig, PluginConfig
@@ -40,7 +40,7 @@ class ReloadReport:
     removed: Tuple[str, ...] = ()
     changed: Tuple[str, ...] = ()
     unchanged: Tuple[str, ...] = ()
-    failed: Mapping[str, PluginError] = None  # type: ignore[assignment]
+    failed: Mapping[str, PluginError] = field(default_factory=dict)
 
 
 class HostRuntime:
@@ -71,6 +71,13 @@ class HostRuntime:
                 return
             self.started = True
         self._start_all()
+
+    def mark_used(self) -> None:
+        """Count as used without starting anything: the plugins that are wanted are started one by one."""
+        with self._lock:
+            if not self.started:
+                self.started = True
+                self._prepare()
 
     def start(self) -> None:
         """Start all enabled plugins that do not run."""
@@ -180,9 +187,12 @@ class HostRuntime:
         for plugin in added:
             plugin.available.wait(plugin.available.settled, deadline.left())
 
-    def _start_all(self) -> None:
+    def _prepare(self) -> None:
         self._dispatcher.post(_nothing)  # its thread must exist before the interpreter exits, when none can be started
         stop_at_exit(self)
+
+    def _start_all(self) -> None:
+        self._prepare()
         self._start(self.plugins.values())
 
     def _start(self, plugins: Iterable[SupervisedPlugin]) -> None:
@@ -202,7 +212,7 @@ class HostRuntime:
         return self._doubles.get(name) or self._launcher
 
     def _collect_routes(self) -> Tuple[PluginRoute, ...]:
-        found = []
+        found: List[PluginRoute] = []
         for plugin in self.plugins.values():
             view = plugin.available.view
             if view.state is PluginState.READY and view.metadata is not None:

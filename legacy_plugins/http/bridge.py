@@ -121,7 +121,9 @@ class HttpBridge:
             client = self.host.client(name)
             client.wait_ready(deadline.left())
             routes = self._current_table().plugin(name)
-            if routes is None and client.state is not PluginState.READY:
+            if routes is None and client.routes:  # ready this very moment, and the host's tuple is about to follow
+                routes = PluginRoutes(client.routes)
+            elif routes is None and client.state is not PluginState.READY:
                 raise PluginUnavailable(name, client.state)
         if routes is None:
             raise HttpProblem(404, "there is no such route")

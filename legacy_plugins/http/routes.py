@@ -18,7 +18,7 @@ from legacy_plugins.http.validation import BodyValidator
 from legacy_plugins.protocol.handshake import RouteDeclaration
 
 if TYPE_CHECKING:
-    from legacy_plugins.host import PluginRoute
+    from legacy_plugins.host.routes import PluginRoute
 
 
 class _Segment(BaseConverter):

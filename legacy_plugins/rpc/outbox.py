@@ -157,7 +157,7 @@ class Outbox:
         self.finished.set()
 
     def _check_room(self, size: int, patience: float) -> None:
-        """With the lock held, which is let go while waiting. A frame over the bound is let in only when nothing waits."""
+        """With the lock held, which waiting lets go. A frame over the bound is let in only when nothing waits."""
         if patience > 0 and not self._has_room(size):
             self._senders_waiting += 1
             self._changed.wait_for(lambda: self._closed or self._has_room(size), patience)
@@ -203,7 +203,8 @@ class Outbox:
             self._writing = True
             if self._rest is not None:
                 return [self._queue[0]]
-            batch, size = [], 0
+            batch: List[Entry] = []
+            size = 0
             for entry in self._queue:
                 if batch and size + len(entry.frame) > COALESCED_BYTES:
                     break

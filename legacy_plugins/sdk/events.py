@@ -30,7 +30,7 @@ class Event:
         self._acknowledge = acknowledge
 
     @classmethod
-    def parse(cls, params: Any, acknowledge: Callable[[str], None]) -> "Event":
+    def parse(cls, params: Any, acknowledge: Callable[[str], None]) -> Event:
         """The event that `plugin/onEvent` params are; raises `ValueError` for what is none."""
         if not isinstance(params, dict) or not isinstance(params.get("eventType"), str):
             raise ValueError("the params of plugin/onEvent are not an object with an `eventType`")

@@ -49,7 +49,7 @@ class Request:
     traceparent: Optional[str] = None
 
     @classmethod
-    def parse(cls, params: Mapping[str, Any], deadline: Optional[Deadline]) -> "Request":
+    def parse(cls, params: Mapping[str, Any], deadline: Optional[Deadline]) -> Request:
         """The request that `plugin/handleRequest` params are."""
         route = str(params.get("route", ""))
         return cls(str(params.get("method", "GET")).upper(), str(params.get("path", route)),
@@ -105,7 +105,7 @@ class Response:
     """
 
     def __init__(self, body: Any = None, status: int = 200, headers: Optional[Mapping[str, HeaderValue]] = None, *,
-                 file: Union[str, "os.PathLike[str]", None] = None) -> None:
+                 file: Union[str, os.PathLike[str], None] = None) -> None:
         if type(status) is not int or not 200 <= status <= 599:
             raise ValueError(f"a response's status is an integer from 200 to 599, not {status!r}")
         if file is not None and body is not None:
@@ -149,7 +149,7 @@ def _default_type(headers: Dict[str, HeaderValue], media_type: str) -> None:
 def _header(name: str, value: HeaderValue) -> HeaderValue:
     """The value, checked: a line break in it would begin another header (RFC 9110, section 5.5)."""
     values = [value] if isinstance(value, str) else list(value) if isinstance(value, (list, tuple)) else [value]
-    for text in [name, *values]:
+    for text in (name, *values):
         if not isinstance(text, str):
             raise TypeError(f"the header {name!r} has the value {value!r}; headers are strings or lists of strings")
         if any(char in text for char in "\r\n\0"):

@@ -14,7 +14,7 @@ from legacy_plugins.protocol.messages import RequestId
 from legacy_plugins.rpc.deadline import Deadline
 
 #: The job that runs in this context; `contextvars.copy_context()` takes it along into a thread of the handler's own.
-CURRENT: ContextVar[Optional["Job"]] = ContextVar("legacy_plugins.sdk.job", default=None)
+CURRENT: ContextVar[Optional[Job]] = ContextVar("legacy_plugins.sdk.job", default=None)
 
 
 class Job:

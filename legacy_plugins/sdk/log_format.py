@@ -1,7 +1,7 @@
 """The plugin's log records as lines on stderr: one JSON object a record, which the host turns into a record of its own.
 
 A record with a traceback stays one line, and is cut to a length that the host does not cut again, so that its level is
-never lost. Whoever runs the plugin on a terminal gets plain text. Installed only where the plugin configured no logging.
+never lost. Whoever runs the plugin on a terminal gets plain text. Installed only where the plugin set up no logging.
 """
 from __future__ import annotations
 

@@ -27,8 +27,8 @@ class Plugin:
     `on_start` hooks run, and calls come only after `plugin.ready()`. `ack_events`: confirm each event when its handlers
     have returned, for hosts with `events.ack`.
 
-    `max_workers`: how many calls run side by side, on threads; events run one after the other on one thread more. With 1
-    everything runs on the main thread, in the order in which it came. `max_waiting`: how many calls may wait for a
+    `max_workers`: how many calls run side by side, on threads; events run one after the other on one thread more. With
+    1 everything runs on the main thread, in the order in which it came. `max_waiting`: how many calls may wait for a
     worker; the host is told "busy" (-32000) beyond that.
     """
 
@@ -40,7 +40,7 @@ class Plugin:
         self._declared = Declarations(name, version, capabilities=capabilities, reverse_rpc=reverse_rpc, ready=ready,
                                       ack_events=ack_events, max_workers=max_workers, max_waiting=max_waiting)
         self._runtime: Optional[Runtime] = None
-        #: The host's services: `plugin.host.request(method, params, timeout=5.0)`, `plugin.host.notify(method, params)`.
+        #: The host's services: `plugin.host.request(method, params, timeout=5.0)`.
         self.host = HostProxy(self._host_link)
 
     @property
@@ -56,7 +56,7 @@ class Plugin:
     # ---- declaring
 
     def method(self, name: str) -> Callable[[F], F]:
-        """Decorator: `fn(params)` answers calls of `name` with JSON. `params`: a dict or list, `{}` where there are none.
+        """Decorator: `fn(params)` answers calls of `name` with JSON. `params`: a dict or list, `{}` where none came.
 
         The function runs on a worker; a notification of that name runs it too. Raise `plugin.Error` for an error of the
         plugin's own; any other exception is answered as an internal error and logged with its traceback.
@@ -82,8 +82,8 @@ class Plugin:
 
         `path`: begins with `/`; a segment `{name}` is a parameter, `{name...}` at the end the rest of the path. `auth`:
         only for authenticated callers. `schema`: JSON Schema (2020-12) that the host checks bodies against.
-        `description`: the docstring's first paragraph unless given. The function returns a `Response`, a body (JSON, text
-        or bytes), or None for 204; `plugin.Error` with a code of 400 to 499 answers with that status.
+        `description`: the docstring's first paragraph unless given. The function returns a `Response`, a body (JSON,
+        text or bytes), or None for 204; `plugin.Error` with a code of 400 to 499 answers with that status.
         """
         self._declared.check_untold(f"@plugin.route({path!r})")
 
@@ -110,8 +110,8 @@ class Plugin:
     def on_shutdown(self, function: F) -> F:
         """Decorator: `fn()` runs on the main thread when the host stops the plugin, after the last handler.
 
-        It has as long as the operator's `shutdownTimeoutMs` says; where stdin ended, since the host was killed, less than
-        two seconds. After SIGTERM or a crash it does not run.
+        It has as long as the operator's `shutdownTimeoutMs` says; where stdin ended because the host was killed, less
+        than two seconds. After SIGTERM or a crash it does not run.
         """
         self._declared.shutdown_hooks.append(checked(function))
         return function
@@ -162,7 +162,7 @@ class Plugin:
 
     def _running(self) -> Runtime:
         if self._runtime is None:
-            raise RuntimeError("the plugin does not run: this works in handlers and in on_start, once plugin.run() was called")
+            raise RuntimeError("the plugin does not run yet: this works in handlers and in on_start")
         return self._runtime
 
     def _link(self) -> Connection:

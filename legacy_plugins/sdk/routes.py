@@ -36,7 +36,7 @@ class RouteTable:
     def add(self, path: str, methods: Union[str, Sequence[str]], handler: RouteHandler, *, auth: bool = False,
             schema: Optional[Mapping[str, Any]] = None, description: Optional[str] = None,
             name: Optional[str] = None) -> None:
-        """Declare a route. Raises `ValueError` that says which rule it breaks, `TypeError` for a schema that is not JSON."""
+        """Declare a route. Raises `ValueError` that says which rule it breaks, `TypeError` for what is not JSON."""
         if not isinstance(path, str):
             raise TypeError(f'@plugin.route takes a path, such as "/items/{{id}}", not {path!r}')
         if schema is not None:

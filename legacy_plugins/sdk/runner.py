@@ -51,7 +51,7 @@ class Runner:
 
     def _refuse_room(self, job: Job) -> None:
         if job.request_id is not None:
-            self._connection.refuse(job.request_id, BUSY, f"busy: too many calls wait for a worker; {job.what} was refused")
+            self._connection.refuse(job.request_id, BUSY, f"busy: too many calls wait, {job.what} was refused")
             return
         self._lost += 1
         if self._lost & (self._lost - 1) == 0:  # the first, the second, the fourth, ...: a flood of them is no news
@@ -79,7 +79,7 @@ class Runner:
         except Error as error:
             self._refuse(job, error.code, error.message, error.data)
         except (Exception, SystemExit) as error:  # noqa: BLE001 - user code: its caller gets an answer whatever it does
-            _log.error("%s failed", job.what, exc_info=True)  # noqa: G201 - SystemExit too
+            _log.error("%s failed", job.what, exc_info=True)
             self._refuse(job, INTERNAL_ERROR, f"internal error: {type(error).__name__}")
         except BaseException:
             self._refuse(job, INTERNAL_ERROR, "internal error: the plugin was interrupted")

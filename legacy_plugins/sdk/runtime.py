@@ -1,8 +1,8 @@
 """The plugin's process: the conversation with the host, from the first byte to the exit.
 
-`serve` is the main thread. It claims the standard descriptors, runs the `on_start` hooks, gives itself to the work until
-the host says `plugin/shutdown` or closes stdin, waits for what is running, runs the `on_shutdown` hooks and answers. What
-comes in arrives on the reader thread, which answers the protocol itself and runs no user code.
+`serve` is the main thread. It claims the standard descriptors, runs the `on_start` hooks, gives itself to the work
+until the host says `plugin/shutdown` or closes stdin, waits for what is running, runs the `on_shutdown` hooks and
+answers. What comes in arrives on the reader thread, which answers the protocol itself and runs no user code.
 
 When stdin ends the host is gone, or done with us. Then the process ends within `EXIT_SECONDS`, whatever handlers, hooks
 and threads of the plugin do: nothing may outlive its host.
@@ -17,11 +17,9 @@ import time
 from typing import Any, List
 
 from legacy_plugins.errors import InvalidMessage, PluginNotRunning, PluginTimeout
+from legacy_plugins.protocol import handshake, messages
 from legacy_plugins.protocol.framing import DEFAULT_MAX_FRAME_BYTES
-from legacy_plugins.protocol.handshake import (ACK_EVENT, CANCEL_REQUEST, HANDLE_REQUEST, HANDSHAKE, HEALTH, ON_EVENT,
-                                               SHUTDOWN)
-from legacy_plugins.protocol.messages import (INTERNAL_ERROR, INVALID_PARAMS, INVALID_REQUEST, METHOD_NOT_FOUND,
-                                              PARSE_ERROR, Notification, Request, RequestId)
+from legacy_plugins.protocol.messages import Notification, Request, RequestId
 from legacy_plugins.protocol.peer import MessageFault
 from legacy_plugins.rpc.connection import Connection
 from legacy_plugins.rpc.conversation import ConnectionLimits, ConversationHandler, EndReason
@@ -58,7 +56,7 @@ class Runtime(ConversationHandler):
         self._declared = declared
         self._pid = os.getpid()
         if standard_streams.is_terminal() and sys.stderr is not None:
-            sys.stderr.write(f"{declared.name} is a plugin: it waits for the messages of a host on stdin. Ctrl-D ends it.\n")
+            sys.stderr.write(f"{declared.name} is a plugin: it waits for a host's messages on stdin. Ctrl-D ends it.\n")
         self._connection = Connection(standard_streams.claim(), self, name="host", limits=_LIMITS)
         self._connection.limit_outgoing(DEFAULT_MAX_FRAME_BYTES)
         log_format.install()
@@ -68,7 +66,7 @@ class Runtime(ConversationHandler):
         self._runner = Runner(self._connection, self._executor, self._jobs)
         self._health = Health(self._connection, declared, self._runner.open)
         self._greeting = Greeting(self._connection, declared)
-        self._requests = {HANDSHAKE: self._greeting.receive, HEALTH: self._health.receive, SHUTDOWN: self._on_shutdown}
+        self._requests = {handshake.HANDSHAKE: self._greeting.receive, handshake.HEALTH: self._health.receive, handshake.SHUTDOWN: self._on_shutdown}
         self._farewells: List[RequestId] = []  # plugin/shutdown requests that wait for the end
         self._leaving = False
         self._exit_timer = threading.Event()  # set: it runs
@@ -134,12 +132,15 @@ class Runtime(ConversationHandler):
     # ---- asked by handlers (any thread)
 
     def link(self, timeout: float) -> Connection:
-        """The conversation, once the host takes requests. Raises `RuntimeError` where it never will, `PluginTimeout`."""
+        """The conversation, once the host takes requests.
+
+        Raises `RuntimeError` where it never will, `PluginTimeout` after `timeout` seconds.
+        """
         if os.getpid() != self._pid:
             raise RuntimeError("this process was forked by the plugin; only the plugin itself can talk to the host")
         if not self._runner.open.is_set() and not self._greeting.done.is_set():  # in an on_start hook
             if self._declared.ready:
-                raise RuntimeError("the host takes nothing before the handshake was answered, and that waits for on_start; "
+                raise RuntimeError("the host takes nothing before the handshake was answered, which waits for on_start; "
                                    "make the plugin with ready=False and call plugin.ready() when it is")
             if not self._greeting.done.wait(timeout):
                 raise PluginTimeout(f"the host sent no handshake within {timeout:g} s")
@@ -156,20 +157,20 @@ class Runtime(ConversationHandler):
         if answer is not None:
             answer(request)
         elif self._leaving:
-            self._connection.refuse(request.id, INTERNAL_ERROR, "the plugin is shutting down")
-        elif request.method == HANDLE_REQUEST and len(self._declared.routes):
+            self._connection.refuse(request.id, messages.INTERNAL_ERROR, "the plugin is shutting down")
+        elif request.method == handshake.HANDLE_REQUEST and len(self._declared.routes):
             self._on_http(request)
         elif request.method in self._declared.methods:
             self._runner.accept(self._call(request.method, request.params, request.id))
         else:
-            self._connection.refuse(request.id, METHOD_NOT_FOUND, f"unknown method {request.method!r}")
+            self._connection.refuse(request.id, messages.METHOD_NOT_FOUND, f"unknown method {request.method!r}")
 
     def on_notification(self, notification: Notification) -> None:
-        if notification.method == CANCEL_REQUEST:
+        if notification.method == handshake.CANCEL_REQUEST:
             self._runner.cancel(notification.params)
         elif self._leaving:
             pass
-        elif notification.method == ON_EVENT:
+        elif notification.method == handshake.ON_EVENT:
             self._on_event(notification.params)
         elif notification.method in self._declared.methods:
             self._runner.accept(self._call(notification.method, notification.params))
@@ -177,7 +178,7 @@ class Runtime(ConversationHandler):
     def on_fault(self, fault: MessageFault) -> None:
         _log.warning("the host sent a message that breaks the protocol: %s", fault.error)
         if fault.request_id is None and fault.call_id is None:
-            code = INVALID_REQUEST if isinstance(fault.error, InvalidMessage) else PARSE_ERROR
+            code = messages.INVALID_REQUEST if isinstance(fault.error, InvalidMessage) else messages.PARSE_ERROR
             self._connection.refuse(None, code, str(fault.error))
 
     def on_end(self, reason: EndReason) -> None:
@@ -202,10 +203,10 @@ class Runtime(ConversationHandler):
     def _on_http(self, request: Request) -> None:
         params = request.params
         if not isinstance(params, dict) or not isinstance(params.get("route"), str):
-            self._connection.refuse(request.id, INVALID_PARAMS, "the params of plugin/handleRequest have no `route`")
+            self._connection.refuse(request.id, messages.INVALID_PARAMS, "the params of plugin/handleRequest have no `route`")
             return
         milliseconds = params.get("deadlineMs")
-        deadline = Deadline(milliseconds / 1000) if type(milliseconds) in (int, float) else None
+        deadline = Deadline(milliseconds / 1000) if isinstance(milliseconds, (int, float)) else None
         asked = http.Request.parse(params, deadline)
         self._runner.accept(Job(f"the route {asked.method} {asked.route}", lambda: self._serve_http(asked),
                                 request_id=request.id, deadline=deadline, trace=asked.request_id))
@@ -221,7 +222,8 @@ class Runtime(ConversationHandler):
             return
         handlers = self._declared.subscriptions.handlers(event.type)
         if handlers or self._declared.ack_events:
-            self._runner.accept(Job(f"the event {event.type} {event.id}", lambda: self._handle(event, handlers), event=True))
+            what = f"the event {event.type} {event.id}"
+            self._runner.accept(Job(what, lambda: self._handle(event, handlers), event=True))
 
     def _handle(self, event: Event, handlers: Any) -> None:
         """Run an event's handlers, each whatever the others do; acknowledge it where all of them returned."""
@@ -239,4 +241,4 @@ class Runtime(ConversationHandler):
             event.ack()
 
     def _acknowledge(self, event_id: str) -> None:
-        self.link(_FLUSH_SECONDS).notify(ACK_EVENT, {"eventId": event_id})
+        self.link(_FLUSH_SECONDS).notify(handshake.ACK_EVENT, {"eventId": event_id})

@@ -1,8 +1,8 @@
 """Descriptors 0 and 1: the plugin's line to its host, taken away from everything else in the process.
 
-Whatever writes to stdout, be it `print`, a C library or a child process, would break the framing, and the host would end
-the plugin. So the pipes move to private descriptors that no child inherits; descriptor 1 becomes a second stderr, which
-the host logs, and descriptor 0 reads as empty. Called once, on the main thread, before any handler runs.
+Whatever writes to stdout, be it `print`, a C library or a child process, would break the framing, and the host would
+end the plugin. So the pipes move to private descriptors that no child inherits; descriptor 1 becomes a second stderr,
+which the host logs, and descriptor 0 reads as empty. Called once, on the main thread, before any handler runs.
 """
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def is_terminal() -> bool:
 
 
 def _private(fd: int) -> int:
-    """A duplicate that is not inherited by children, above the standard descriptors even where one of them is closed."""
+    """A duplicate that no child inherits, above the standard descriptors even where one of them is closed."""
     try:
         from fcntl import F_DUPFD_CLOEXEC, fcntl
     except ImportError:  # Windows
