@@ -18,13 +18,13 @@ _signals = Namespace()
 plugin_state_changed = _signals.signal("plugin-state-changed", "old, new: PluginState; reason: text.")
 plugin_ready = _signals.signal("plugin-ready", "metadata: what the plugin said of itself in the handshake.")
 plugin_unavailable = _signals.signal(
-    "plugin-unavailable", "The alarm: the plugin cannot be used. reason: text; error: the PluginError that callers get.")
+    "plugin-unavailable", "The alarm: the plugin cannot be used. reason: text; error: what callers get.")
 plugin_crashed = _signals.signal("plugin-crashed", "crash: CrashReport.")
 plugin_restarting = _signals.signal("plugin-restarting", "attempt: from 1; delay: seconds until the next start.")
 plugin_gave_up = _signals.signal("plugin-gave-up", "attempts: restarts tried; crash: CrashReport or None.")
 plugin_log = _signals.signal("plugin-log", "A line of the plugin's stderr. level: logging level; message; pid.")
 event_dropped = _signals.signal(
-    "event-dropped", "An event will not reach the plugin. event_type; reason. plugin is None when no plugin could get it.")
+    "event-dropped", "An event will not reach the plugin (plugin None: any plugin). event_type; reason.")
 event_acknowledged = _signals.signal("event-acknowledged", "The plugin confirmed an event. event_id.")
 plugin_event = _signals.signal("plugin-event", "The plugin published an event. event_type; payload; metadata.")
 request_finished = _signals.signal(

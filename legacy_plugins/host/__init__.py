@@ -1,4 +1,4 @@
-"""Floor 3: many supervised plugins. Life cycle, events, services, logs, and the two faces `PluginHost`, `PluginClient`."""
+"""Floor 3: many supervised plugins. Life cycle, events, services, logs; `PluginHost` and `PluginClient`."""
 from legacy_plugins.host.client import PluginClient
 from legacy_plugins.host.lifecycle import PluginState
 from legacy_plugins.host.plugin_host import PluginHost

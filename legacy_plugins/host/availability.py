@@ -10,7 +10,14 @@ import threading
 import time
 from typing import Callable, NamedTuple, Optional
 
-from legacy_plugins.errors import ConfigError, PluginError, PluginNotRunning, PluginStartFailed, PluginTimeout, PluginUnavailable
+from legacy_plugins.errors import (
+    ConfigError,
+    PluginError,
+    PluginNotRunning,
+    PluginStartFailed,
+    PluginTimeout,
+    PluginUnavailable,
+)
 from legacy_plugins.host.lifecycle import TRANSITIONS, PluginState
 from legacy_plugins.protocol.handshake import HandshakeResult
 from legacy_plugins.rpc.connection import Connection
@@ -21,7 +28,7 @@ _DOWN = (S.STOPPED, S.DISABLED, S.STOPPING)
 
 
 class View(NamedTuple):
-    """What everybody may know. `connection`: where calls go, None while there is nowhere. `retry_at`: monotonic time."""
+    """What everybody may know. `connection`: where calls go, None: nowhere. `retry_at`: monotonic time."""
 
     state: PluginState
     reason: str = ""
@@ -94,7 +101,8 @@ class Availability:
         if connection is not None:
             return connection
         if not self.wait(self.settled, deadline.left()):
-            raise PluginTimeout(f"plugin {self._name!r} was still starting after {deadline.seconds:g} s", plugin=self._name)
+            raise PluginTimeout(f"plugin {self._name!r} was still starting after {deadline.seconds:g} s",
+                                plugin=self._name)
         view = self.view
         if view.connection is None:
             raise self.error(view)

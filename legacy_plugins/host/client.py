@@ -24,7 +24,7 @@ class PluginClient:
     Methods that need the plugin raise `UnknownPlugin` once a reload has removed it.
     """
 
-    def __init__(self, host: "PluginHost", name: str) -> None:
+    def __init__(self, host: PluginHost, name: str) -> None:
         self._host = host
         self.name = name
 
@@ -35,12 +35,12 @@ class PluginClient:
                 on_progress: Optional[Callable[[Any], None]] = None) -> Any:
         """Call a method of the plugin and wait for its result.
 
-        `params`: a dict, a list or None. `timeout`: seconds, by default `rpcTimeoutMs`; it covers waiting for a start that
-        is under way. `on_progress(value)` runs in this thread.
+        `params`: a dict, a list or None. `timeout`: seconds, by default `rpcTimeoutMs`; it covers waiting for a start
+        that is under way. `on_progress(value)` runs in this thread.
 
         Raises `RpcError` (what the plugin answered), `PluginTimeout`, `PluginUnavailable` and its subclasses
-        (`PluginCrashed` where the plugin died meanwhile, `PluginBusy`), `ProtocolError`; `TypeError` or `ValueError` for
-        params that are not JSON.
+        (`PluginCrashed` where the plugin died meanwhile, `PluginBusy`), `ProtocolError`; `TypeError` or `ValueError`
+        for params that are not JSON.
         """
         plugin = self._used()
         deadline = Deadline(_seconds(timeout, plugin))
@@ -51,8 +51,8 @@ class PluginClient:
                on_progress: Optional[Callable[[Any], None]] = None) -> Call:
         """The same without waiting for the answer: a `concurrent.futures.Future` that expires by itself.
 
-        `cancel()` tells the plugin (`$/cancelRequest`). Done-callbacks and `on_progress` run on the dispatch thread. Waits
-        only for a start that is under way. Raises as `request` does for what is known at once.
+        `cancel()` tells the plugin (`$/cancelRequest`). Done-callbacks and `on_progress` run on the dispatch thread.
+        Waits only for a start that is under way. Raises as `request` does for what is known at once.
         """
         plugin = self._used()
         deadline = Deadline(_seconds(timeout, plugin))
@@ -131,10 +131,10 @@ class PluginClient:
         """The last lines of its stderr, redacted as logs are; oldest first."""
         return self._plugin().log.tail()
 
-    def _plugin(self) -> "SupervisedPlugin":
+    def _plugin(self) -> SupervisedPlugin:
         return self._host.runtime().plugin(self.name)
 
-    def _used(self) -> "SupervisedPlugin":
+    def _used(self) -> SupervisedPlugin:
         return self._host.used().plugin(self.name)
 
     def _settle(self, wait: bool, timeout: Optional[float]) -> None:
@@ -153,7 +153,7 @@ class PluginClient:
                                 plugin=self.name)
 
 
-def _seconds(timeout: Optional[float], plugin: "SupervisedPlugin") -> float:
+def _seconds(timeout: Optional[float], plugin: SupervisedPlugin) -> float:
     """A call's time-out in seconds; never endless."""
     if timeout is None:
         return plugin.config.rpc_timeout_ms / 1000
@@ -162,6 +162,6 @@ def _seconds(timeout: Optional[float], plugin: "SupervisedPlugin") -> float:
     return timeout
 
 
-def _start_seconds(plugin: "SupervisedPlugin") -> float:
+def _start_seconds(plugin: SupervisedPlugin) -> float:
     config = plugin.config
     return (config.handshake_timeout_ms + config.ready_timeout_ms) / 1000 + _STOP_MARGIN

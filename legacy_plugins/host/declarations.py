@@ -5,7 +5,7 @@ Pure but for the cached validators. Every refusal is a `HandshakeFailed` that sa
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, Optional, Tuple
+from typing import Any, Tuple
 
 from legacy_plugins import schemas
 from legacy_plugins.config.model import PluginConfig
@@ -75,5 +75,5 @@ def _check_bodies(config: PluginConfig, routes: Tuple[RouteDeclaration, ...]) ->
             raise _failed(config, f"route {route.path!r}: its schema is refused: {error}") from None
 
 
-def _failed(config: PluginConfig, reason: str, crash: Optional[Any] = None) -> HandshakeFailed:
-    return HandshakeFailed(config.name, message=f"the handshake of plugin {config.name!r} failed: {reason}", crash=crash)
+def _failed(config: PluginConfig, reason: str) -> HandshakeFailed:
+    return HandshakeFailed(config.name, message=f"the handshake of plugin {config.name!r} failed: {reason}")

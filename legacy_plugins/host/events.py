@@ -100,7 +100,7 @@ class EventQueue:
         self._max_bytes = max_bytes
         self._declared: Tuple[str, ...] = ()  # what the plugin's handshake asks for
         self._items: Deque[_Item] = deque()  # held, or not written yet; oldest first
-        self._unconfirmed: "OrderedDict[str, _Item]" = OrderedDict()  # written, waiting for plugin/ackEvent
+        self._unconfirmed: OrderedDict[str, _Item] = OrderedDict()  # written, waiting for plugin/ackEvent
         self._bytes = 0
         self._sequence = 0
         self._armed = False

@@ -11,6 +11,7 @@ from typing import Any, Callable, Optional
 from legacy_plugins import schemas
 from legacy_plugins.config.policies import HealthPolicy
 from legacy_plugins.errors import MethodNotFound, PluginError
+from legacy_plugins.host.log_lines import escape
 from legacy_plugins.protocol.handshake import HEALTH
 from legacy_plugins.rpc.calls import Call
 from legacy_plugins.rpc.connection import Connection
@@ -81,6 +82,8 @@ class HealthCheck:
         if not schemas.validator("health-result").is_valid(result):
             return "the answer does not fit its schema (status: ok, degraded or failing)"
         if result["status"] == "degraded":
-            _log.warning("plugin %r is degraded: %.500s", self._connection.name, result.get("message", ""),
+            _log.warning("plugin %r is degraded: %s", self._connection.name, escape(result.get("message", "")[:500]),
                          extra={"plugin": self._connection.name})
-        return f"it says that it is failing: {result.get('message', '')[:500]}" if result["status"] == "failing" else None
+        if result["status"] == "failing":
+            return f"it says that it is failing: {escape(result.get('message', '')[:500])}"
+        return None

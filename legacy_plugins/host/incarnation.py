@@ -13,8 +13,15 @@ from collections import deque
 from typing import Any, Callable, Deque, Optional, Protocol
 
 from legacy_plugins.config.model import PluginConfig
-from legacy_plugins.errors import (HandshakeFailed, PluginCrashed, PluginError, PluginNotRunning, PluginStartFailed,
-                                   PluginTimeout, RpcError)
+from legacy_plugins.errors import (
+    HandshakeFailed,
+    PluginCrashed,
+    PluginError,
+    PluginNotRunning,
+    PluginStartFailed,
+    PluginTimeout,
+    RpcError,
+)
 from legacy_plugins.host import declarations
 from legacy_plugins.host.health import HealthCheck
 from legacy_plugins.host.logs import NOTICE_SECONDS, PluginLog
@@ -35,22 +42,25 @@ from legacy_plugins.transport.stderr import LogPump
 class Owner(Protocol):
     """Who an incarnation belongs to. Supervising thread."""
 
-    def on_ready(self, incarnation: "Incarnation") -> None:
+    def on_ready(self, incarnation: Incarnation) -> None:
         """It has said all that it must and may be called."""
 
-    def on_leaving(self, incarnation: "Incarnation") -> None:
+    def on_leaving(self, incarnation: Incarnation) -> None:
         """Its conversation has ended; nothing more can be sent. The report follows."""
 
-    def on_ended(self, incarnation: "Incarnation", crash: Optional[CrashReport], error: PluginError) -> None:
+    def on_ended(self, incarnation: Incarnation, crash: Optional[CrashReport], error: PluginError) -> None:
         """Its process is as good as gone. `crash`: None where it was asked to end. Pending calls fail after this."""
 
-    def on_gone(self, incarnation: "Incarnation") -> None:
+    def on_gone(self, incarnation: Incarnation) -> None:
         """Its process has been reaped."""
 
 
 class Incarnation:
-    """See the file's first paragraph. `voice` hears what the plugin says, `desk` serves its calls, `log` gets its stderr;
-    `guard` (None: none is wanted) ends its process group if the host dies."""
+    """See the file's first paragraph.
+
+    `voice` hears what the plugin says, `desk` serves its calls, `log` gets its stderr, `guard` (None: none is wanted)
+    ends its process group if the host dies.
+    """
 
     def __init__(self, config: PluginConfig, process: Process, owner: Owner, voice: PluginVoice, desk: ServiceDesk,
                  log: PluginLog, reactor: Reactor, guard: Optional[OrphanGuard]) -> None:
@@ -192,8 +202,8 @@ class Incarnation:
 
     def _never_ready(self) -> None:
         name, milliseconds = self.config.name, self.config.ready_timeout_ms
-        self._fail(PassingFailure(name, message=f"plugin {name!r} answered the handshake with `ready: false` and sent no "
-                                  f"plugin/ready within {milliseconds} ms (readyTimeoutMs)"))
+        self._fail(PassingFailure(name, message=f"plugin {name!r} answered the handshake with `ready: false` and sent "
+                                  f"no plugin/ready within {milliseconds} ms (readyTimeoutMs)"))
 
     def _fail(self, error: HandshakeFailed) -> None:
         """It will not become ready: end it; the owner learns why from `failure`."""

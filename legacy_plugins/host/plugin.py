@@ -94,15 +94,18 @@ class SupervisedPlugin:
         connection = view.connection
         return PluginStatus(
             name=self.name, state=view.state, pid=view.pid, version=view.metadata.version if view.metadata else None,
-            since=view.since, restarts=self.counters.restarts, last_crash=self.last_crash, required=self.config.required,
+            since=view.since, restarts=self.counters.restarts, last_crash=self.last_crash,
+            required=self.config.required,
             in_flight=len(connection.calls) if connection else 0,
             queued=connection.outbox.queued if connection else len(self.events),
             calls=self.counters.calls(), latency=self.counters.latency(), events=self.counters.events(),
-            faults=self.counters.faults, log_lines_suppressed=self._suppressed_before + self.log.suppressed, reason=view.reason)
+            faults=self.counters.faults, log_lines_suppressed=self._suppressed_before + self.log.suppressed,
+            reason=view.reason)
 
     def wait_gone(self, timeout: float) -> bool:
         """Wait until it is stopped or disabled and no process of it is left, at most `timeout` seconds."""
-        return self.available.wait(lambda: self.available.view.state in (S.STOPPED, S.DISABLED) and self._idle, timeout)
+        down = (S.STOPPED, S.DISABLED)
+        return self.available.wait(lambda: self.available.view.state in down and self._idle, timeout)
 
     def kill(self) -> None:
         """SIGKILL to whatever runs, without further ado."""
@@ -218,15 +221,16 @@ class SupervisedPlugin:
             self.begin(self._current)
 
     def incarnate(self, config: PluginConfig, owner: Owner) -> Incarnation:
-        """Start a process. Raises `PluginError` (see `launch`), with everything else turned into `PluginStartFailed`."""
+        """Start a process. Raises `PluginError` (see `launch`); everything else becomes `PluginStartFailed`."""
         around = self._around
         try:
             process = around.launcher(config.name)(config)
         except PluginError:
             raise
-        except Exception as error:  # noqa: BLE001 - whatever it is, it must concern this plugin alone
+        except Exception as error:
             _log.exception("starting plugin %r raised", config.name)
-            raise PluginStartFailed(config.name, message=f"plugin {config.name!r} cannot be started: {error!r}") from error
+            text = f"plugin {config.name!r} cannot be started: {error!r}"
+            raise PluginStartFailed(config.name, message=text) from error
         desk = ServiceDesk(config, around.services, around.reactor)
         log = self.log if config.logs == self.config.logs else PluginLog(config.logs, self.reports.log_line)
         voice = PluginVoice(config, desk, self.events, log, around.notices, self.counters, around.reactor)
@@ -296,13 +300,13 @@ class SupervisedPlugin:
 
     def _schedule(self, error: PluginError, ready_seconds: Optional[float]) -> None:
         """It crashed, or could not be started just now: another try, or the end."""
-        following = self._budget.after_crash(ready_seconds, random.random())
+        following = self._budget.after_crash(ready_seconds, random.random())  # noqa: S311 (jitter)
         if following.delay is None:
             self._give_up(error, self.last_crash, attempts=following.attempt)
             return
         self._become(S.BACKOFF, str(error), retry_at=time.monotonic() + following.delay, error=error)
-        self._around.notices.alarm(self.name, f"{error}; restart {following.attempt} of {self.config.restart.max_retries} "
-                                   f"in {following.delay:.1f} s", error)
+        text = f"restart {following.attempt} of {self.config.restart.max_retries} in {following.delay:.1f} s"
+        self._around.notices.alarm(self.name, f"{error}; {text}", error)
         self._around.notices.announce(signals.plugin_restarting, self.name, attempt=following.attempt,
                                       delay=following.delay)
         self._timer = self._around.reactor.call_later(following.delay, self._retry)
@@ -314,8 +318,8 @@ class SupervisedPlugin:
     def _give_up(self, error: PluginError, crash: Optional[CrashReport], attempts: int = 0) -> None:
         self._become(S.FAILED, str(error), error=error)
         self.events.discard_all("the plugin has failed")
-        self._around.notices.alarm(self.name, f"{error}; given up" + (f" after {attempts} restarts" if attempts else ""),
-                                   error)
+        text = f"given up after {attempts} restarts" if attempts else "given up"
+        self._around.notices.alarm(self.name, f"{error}; {text}", error)
         self._around.notices.announce(signals.plugin_gave_up, self.name, attempts=attempts, crash=crash)
 
     def replaced(self, error: Optional[PluginError]) -> None:
@@ -334,7 +338,8 @@ class SupervisedPlugin:
         if state is not old.state:
             _log.info("plugin %r: %s -> %s (%s)", self.name, old.state.value, state.value, reason,
                       extra={"plugin": self.name, "pid": pid})
-            self._around.notices.announce(signals.plugin_state_changed, self.name, old=old.state, new=state, reason=reason)
+            self._around.notices.announce(signals.plugin_state_changed, self.name, old=old.state, new=state,
+                                          reason=reason)
 
     def _cancel_timer(self) -> None:
         if self._timer is not None:

@@ -33,8 +33,8 @@ class PluginHost:
     """See the file's first paragraph. All methods: any thread.
 
     `config`: a path, a mapping or a `HostConfig`. `name`, `version`: what the application calls itself towards plugins.
-    `services`: functions that plugins may call, by name; `fn(params, caller)`. `base_dir`: what relative paths of a mapping
-    are relative to. `trust`: directories, added to the configuration's. Raises `ConfigError` with all faults at once.
+    `services`: functions that plugins may call, by name; `fn(params, caller)`. `base_dir`: what relative paths of a
+    mapping are relative to. `trust`: directories, added to the configuration's. Raises `ConfigError` with all faults.
     """
 
     def __init__(self, config: ConfigSource, *, name: str = "legacy-plugins", version: Optional[str] = None,
@@ -73,7 +73,7 @@ class PluginHost:
         if runtime is not None:
             runtime.stop(timeout)
 
-    def __enter__(self) -> "PluginHost":
+    def __enter__(self) -> PluginHost:
         self.start()
         return self
 
@@ -83,8 +83,8 @@ class PluginHost:
     def reload(self, config: Optional[ConfigSource] = None) -> ReloadReport:
         """Go by another configuration, or by the same file read again; waits until the differences are applied.
 
-        A changed plugin's new process is ready before its old one is drained and stopped; one that fails leaves the old one
-        serving. Raises `ConfigError`, with nothing changed, and `ValueError` where there is no file to read again.
+        A changed plugin's new process is ready before its old one is drained and stopped; one that fails leaves the old
+        one serving. Raises `ConfigError`, with nothing changed, and `ValueError` where there is no file to read again.
         """
         if config is None:
             if self.config.source is None:
@@ -148,8 +148,8 @@ class PluginHost:
         """Broadcast each send of a blinker signal, which is held strongly.
 
         `event_type`: by default the signal's name. The payload is what `payload(sender, **kw)` returns, or the keyword
-        arguments named in `fields`, or all of them. What is not JSON is logged and announced as `event_dropped`; nothing is
-        ever raised into the application's `send`.
+        arguments named in `fields`, or all of them. What is not JSON is logged and announced as `event_dropped`;
+        nothing is ever raised into the application's `send`.
         """
         self._subscriptions.connect(signal, event_type, fields, payload)
 
@@ -158,7 +158,7 @@ class PluginHost:
         self._subscriptions.disconnect(signal)
 
     def service(self, name: str) -> Callable[[_F], _F]:
-        """Decorator: `fn(params, caller)` may be called by plugins under `name`, where their configuration grants it."""
+        """Decorator: plugins may call `fn(params, caller)` as `name`, where their configuration grants it."""
         def register(fn: _F) -> _F:
             self._services[name] = fn
             return fn

@@ -23,7 +23,7 @@ _DRAIN_TICK_SECONDS = 0.02
 class Replacement:
     """`done(error)` is called once: None when the new process serves."""
 
-    def __init__(self, plugin: "SupervisedPlugin", config: PluginConfig, done: Callable[[Optional[PluginError]], None],
+    def __init__(self, plugin: SupervisedPlugin, config: PluginConfig, done: Callable[[Optional[PluginError]], None],
                  reactor: Reactor) -> None:
         self._plugin = plugin
         self._config = config
@@ -44,8 +44,8 @@ class Replacement:
 
     def give_up(self, reason: str) -> None:
         """The new process is not wanted any more."""
-        self._finish(PluginNotRunning(self._config.name, message=f"the reload of plugin {self._config.name!r} was given up: "
-                                      f"{reason}"))
+        name = self._config.name
+        self._finish(PluginNotRunning(name, message=f"the reload of plugin {name!r} was given up: {reason}"))
         if self._candidate is not None:
             self._candidate.stop(reason)
 

@@ -56,5 +56,5 @@ class PluginReports:
             if now < self._warn_after:
                 return
             drops, self._drops, self._warn_after = self._drops, 0, now + _WARN_SECONDS
-        _log.warning("%d event(s) dropped for plugin %r, the last one %.100r: %s", drops, self._plugin, event.event_type,
-                     reason, extra={"plugin": self._plugin})
+        _log.warning("%d event(s) dropped for plugin %r, the last one %.100r: %s", drops, self._plugin,
+                     event.event_type, reason, extra={"plugin": self._plugin})

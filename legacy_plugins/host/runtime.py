@@ -89,7 +89,8 @@ class HostRuntime:
         """The plugin of that name; raises `UnknownPlugin`, which lists the known."""
         plugin = self.plugins.get(name)
         if plugin is None:
-            raise UnknownPlugin(f"no plugin {name!r} is configured; known: {', '.join(self.plugins) or 'none'}", plugin=name)
+            known = ", ".join(self.plugins) or "none"
+            raise UnknownPlugin(f"no plugin {name!r} is configured; known: {known}", plugin=name)
         return plugin
 
     def routes(self) -> Tuple[PluginRoute, ...]:
@@ -99,7 +100,8 @@ class HostRuntime:
     def wait_settled(self, timeout: Optional[float]) -> bool:
         """Wait until no plugin is on its way up; whether that is so."""
         deadline = Deadline(timeout if timeout is not None else self._longest_start())
-        return all([plugin.available.wait(plugin.available.settled, deadline.left()) for plugin in self.plugins.values()])
+        waiting = [plugin.available for plugin in self.plugins.values()]
+        return all(available.wait(available.settled, deadline.left()) for available in waiting)
 
     def begin_stop(self, reason: str, seconds: Optional[float]) -> None:
         """Ask all plugins to end, side by side; within `seconds` where that is given."""
@@ -111,7 +113,7 @@ class HostRuntime:
     def wait_stopped(self, timeout: float) -> bool:
         """Wait until all processes are gone, at most `timeout` seconds."""
         deadline = Deadline(timeout)
-        return all([plugin.wait_gone(deadline.left()) for plugin in self.plugins.values()])
+        return all(plugin.wait_gone(deadline.left()) for plugin in self.plugins.values())
 
     def stop(self, timeout: Optional[float]) -> None:
         """Stop all plugins; bounded by `timeout` seconds, by default by their own time-outs."""

@@ -14,7 +14,15 @@ from typing import Any, Callable, Dict, Optional, Tuple
 from legacy_plugins.config.model import PluginConfig
 from legacy_plugins.errors import FrameTooLarge, RpcError
 from legacy_plugins.protocol.handshake import PROGRESS
-from legacy_plugins.protocol.messages import BUSY, CANCELLED, INTERNAL_ERROR, METHOD_NOT_FOUND, TIMED_OUT, Request, RequestId
+from legacy_plugins.protocol.messages import (
+    BUSY,
+    CANCELLED,
+    INTERNAL_ERROR,
+    METHOD_NOT_FOUND,
+    TIMED_OUT,
+    Request,
+    RequestId,
+)
 from legacy_plugins.rpc.connection import Connection
 from legacy_plugins.rpc.deadline import Deadline
 from legacy_plugins.rpc.reactor import Reactor, Timer
@@ -98,8 +106,8 @@ class ServiceDesk:
         self._jobs[request.id] = job
         if not self._pool.submit(self._run, job):
             self._forget(job)
-            connection.refuse(request.id, BUSY, f"busy: {self._config.reverse_rpc.max_concurrency} calls are being served "
-                              "(reverseRpc.maxConcurrency)")
+            limit = self._config.reverse_rpc.max_concurrency
+            connection.refuse(request.id, BUSY, f"busy: {limit} calls are being served (reverseRpc.maxConcurrency)")
 
     def cancel(self, params: Any) -> None:
         """`$/cancelRequest` of the plugin: the service is told, the plugin gets its answer at once."""
@@ -158,13 +166,13 @@ class ServiceDesk:
     def _internal_error(self, job: _Job) -> RpcError:
         """Inside an `except`: log the truth, and make what the plugin may know of it."""
         error_id = uuid.uuid4().hex[:12]
-        _log.exception("the service %r failed for plugin %r (error %s)", job.request.method, self._config.name, error_id,
-                       extra={"plugin": self._config.name})
+        _log.exception("the service %r failed for plugin %r (error %s)", job.request.method, self._config.name,
+                       error_id, extra={"plugin": self._config.name})
         return RpcError(INTERNAL_ERROR, f"internal error {error_id}; the host's log says more")
 
     def _expire(self, job: _Job) -> None:
         """On the supervising thread."""
         if job.claim():
             job.caller.give_up()
-            job.connection.refuse(job.request.id, TIMED_OUT, f"no answer within {self._config.reverse_rpc.timeout_ms} ms "
-                              "(reverseRpc.timeoutMs)")
+            limit = self._config.reverse_rpc.timeout_ms
+            job.connection.refuse(job.request.id, TIMED_OUT, f"no answer within {limit} ms (reverseRpc.timeoutMs)")

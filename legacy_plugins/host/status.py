@@ -20,10 +20,10 @@ EVENT_OUTCOMES = ("queued", "dropped", "filtered", "acknowledged", "redelivered"
 class PluginStatus:
     """One plugin at one moment.
 
-    `since`: when the state began, in seconds of the Unix epoch. `restarts`: starts after a crash, in this process's life.
-    `in_flight`: calls that wait for an answer. `queued`: frames and events that wait to be written. `calls`: ended calls by
-    outcome. `latency`: `p50` and `p95` of the last answered calls, in milliseconds. `events`: by outcome. `faults`:
-    messages that broke the protocol. `reason`: why the plugin is in its state.
+    `since`: when the state began, in seconds of the Unix epoch. `restarts`: starts after a crash, in this process's
+    life. `in_flight`: calls that wait for an answer. `queued`: frames and events that wait to be written. `calls`:
+    ended calls by outcome. `latency`: `p50` and `p95` of the last answered calls, in milliseconds. `events`: by
+    outcome. `faults`: messages that broke the protocol. `reason`: why the plugin is in its state.
     """
 
     name: str
@@ -88,4 +88,5 @@ class PluginCounters:
             samples = sorted(self._latency)
         if not samples:
             return {}
-        return {"p50": samples[len(samples) // 2] * 1000, "p95": samples[min(len(samples) - 1, len(samples) * 95 // 100)] * 1000}
+        middle, high = len(samples) // 2, min(len(samples) - 1, len(samples) * 95 // 100)
+        return {"p50": samples[middle] * 1000, "p95": samples[high] * 1000}

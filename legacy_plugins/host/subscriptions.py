@@ -24,7 +24,7 @@ PayloadFunction = Callable[..., Any]
 class Subscriptions:
     """The signals that one host broadcasts."""
 
-    def __init__(self, host: "PluginHost") -> None:
+    def __init__(self, host: PluginHost) -> None:
         self._host = host
         self._receivers: Dict[int, Tuple[Signal, List[Callable[..., None]]]] = {}
 

@@ -41,9 +41,9 @@ class PluginVoice(ConversationHandler):
         self._notices = notices
         self._counters = counters
         self._reactor = reactor
-        self._incarnation: Optional["Incarnation"] = None
+        self._incarnation: Optional[Incarnation] = None
 
-    def belongs_to(self, incarnation: "Incarnation") -> None:
+    def belongs_to(self, incarnation: Incarnation) -> None:
         """Whose voice this is."""
         self._incarnation = incarnation
 
@@ -80,8 +80,8 @@ class PluginVoice(ConversationHandler):
     def on_fault(self, fault: MessageFault) -> None:
         self._counters.fault()
         text = str(fault.error)
-        _log.warning("plugin %r broke the protocol: %s; the message began %s", self._config.name, text, quote(fault.body),
-                     extra={"plugin": self._config.name, "pid": self._subject.pid})
+        _log.warning("plugin %r broke the protocol: %s; the message began %s", self._config.name, text,
+                     quote(fault.body), extra={"plugin": self._config.name, "pid": self._subject.pid})
         self._reactor.post(self._subject.fault_noted, text)
 
     def on_stray_output(self, line: bytes) -> None:
@@ -99,7 +99,7 @@ class PluginVoice(ConversationHandler):
                                outcome=outcome.outcome, duration=outcome.seconds)
 
     @property
-    def _subject(self) -> "Incarnation":
+    def _subject(self) -> Incarnation:
         assert self._incarnation is not None
         return self._incarnation
 
@@ -114,8 +114,8 @@ class PluginVoice(ConversationHandler):
             return
         event_type = params["eventType"]
         if not self._config.events.may_publish(event_type):
-            _log.warning("plugin %r may not publish events of type %.100r; `events.publish` allows %s", name, event_type,
-                         list(self._config.events.publish), extra={"plugin": name})
+            _log.warning("plugin %r may not publish events of type %.100r; `events.publish` allows %s", name,
+                         event_type, list(self._config.events.publish), extra={"plugin": name})
             self._notices.announce(signals.event_dropped, name, event_type=event_type, reason="not in events.publish")
             return
         self._counters.event("published")

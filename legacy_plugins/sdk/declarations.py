@@ -75,6 +75,6 @@ def checked(function: Callable[..., Any]) -> Callable[..., Any]:
     if not callable(function):
         raise TypeError(f"{function!r} is not a function")
     if inspect.iscoroutinefunction(function):
-        raise TypeError(f"{function.__name__!r} is a coroutine function; handlers are plain functions that run on threads. "
-                        "Call asyncio.run() inside of one")
+        raise TypeError(f"{function.__name__!r} is a coroutine function; handlers are plain functions, run by threads: "
+                        "call asyncio.run() inside of one")
     return function

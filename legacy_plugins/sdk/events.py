@@ -1,7 +1,7 @@
 """Events as handlers see them, and which handlers get which.
 
-Owns the meaning of `plugin/onEvent` params. `Subscriptions` is filled while the plugin's module is loaded; afterwards any
-thread reads it.
+Owns the meaning of `plugin/onEvent` params. `Subscriptions` is filled while the plugin's module is loaded; afterwards
+any thread reads it.
 """
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ EventHandler = Callable[["Event"], Any]
 class Event:
     """Something that happened in the application.
 
-    `type`: its name. `payload`: JSON. `metadata`: the application's, with `eventId` and `sequence`: a gap in the sequence
-    tells of events that were dropped because this plugin was too slow, a redelivered event keeps its number.
+    `type`: its name. `payload`: JSON. `metadata`: the application's, with `eventId` and `sequence`: a gap in the
+    sequence tells of events that were dropped because this plugin was too slow, a redelivered event keeps its number.
     `timestamp`: RFC 3339 in UTC with milliseconds.
     """
 

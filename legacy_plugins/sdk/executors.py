@@ -2,8 +2,8 @@
 
 With one worker, everything that the host asks or tells is handled on the main thread, one thing after the other, in the
 order in which it came: what was opened in `on_start` may be used without locks, also where it insists on its thread
-(SQLite connections, graphics toolkits). With more, calls run side by side on a pool, and events, which keep their order,
-on a thread of their own. How many may wait is decided by whoever submits.
+(SQLite connections, graphics toolkits). With more, calls run side by side on a pool, and events, which keep their
+order, on a thread of their own. How many may wait is decided by whoever submits.
 """
 from __future__ import annotations
 

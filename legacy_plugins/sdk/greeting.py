@@ -1,7 +1,7 @@
 """The start of the conversation: answering `plugin/handshake`, and telling when the plugin is ready.
 
-A plugin that is ready at once answers the handshake when its `on_start` hooks have run, so that a failing hook fails the
-handshake. One that needs time (`ready=False`) answers immediately and sends `plugin/ready` when its author says so.
+A plugin that is ready at once answers the handshake when its `on_start` hooks have run, so that a failing hook fails
+the handshake. One that needs time (`ready=False`) answers immediately and sends `plugin/ready` when its author says so.
 
 Handshakes arrive on the reader thread, hooks run on the main thread, `ready` is called from any. Nothing is sent while
 the lock is held.
@@ -39,8 +39,8 @@ class Greeting:
         params = request.params if isinstance(request.params, dict) else {}
         offered = params.get("protocolVersions", list(PROTOCOL_VERSIONS))
         if not isinstance(offered, list) or not set(map(str, offered)) & set(PROTOCOL_VERSIONS):
-            self._connection.refuse(request.id, INVALID_PARAMS, f"the host offers the protocol versions {offered!r}, this "
-                                    f"plugin speaks {', '.join(PROTOCOL_VERSIONS)}")
+            self._connection.refuse(request.id, INVALID_PARAMS, f"the host offers the protocol versions {offered!r}, "
+                                    f"this plugin speaks {', '.join(PROTOCOL_VERSIONS)}")
             return
         limits = params.get("limits")
         largest = limits.get("maxFrameBytes") if isinstance(limits, dict) else None

@@ -49,11 +49,9 @@ class Health:
 
 
 def health_of(returned: Any) -> Dict[str, Any]:
-    """The answer for what a health function returned: None or True is well, a text one of the states, a dict as it is."""
-    if returned is None or returned is True:
+    """The answer for what a health function returned: None is well, a text one of the states, a dict as it is."""
+    if returned is None:
         return {"status": "ok"}
-    if returned is False:
-        return _failing("the health function returned False")
     answer = {"status": returned} if isinstance(returned, str) else returned
     if not isinstance(answer, dict) or answer.get("status") not in _STATES:
         return _failing(f"the health function returned {returned!r:.200}, not None, one of {', '.join(_STATES)}, or a "

@@ -97,9 +97,9 @@ class Request:
 class Response:
     """An answer whose status, headers or kind of body matter; a handler may also return the body alone.
 
-    `body`: bytes, text, anything that is JSON, or None for no body. `status`: 200 to 599. `headers`: names to a value or
-    to a list of values; text and bytes bring a `content-type` unless one is given. `file`: instead of a body, the path of
-    a file for the host to send, ranges included; it must be inside one of the operator's `http.fileRoots`.
+    `body`: bytes, text, anything that is JSON, or None for no body. `status`: 200 to 599. `headers`: names to a value
+    or to a list of values; text and bytes bring a `content-type` unless one is given. `file`: instead of a body, the
+    path of a file for the host to send, ranges included; it must be inside one of the operator's `http.fileRoots`.
 
     Raises `ValueError` or `TypeError` for what no HTTP response can be.
     """
@@ -148,10 +148,10 @@ def _default_type(headers: Dict[str, HeaderValue], media_type: str) -> None:
 
 def _header(name: str, value: HeaderValue) -> HeaderValue:
     """The value, checked: a line break in it would begin another header (RFC 9110, section 5.5)."""
-    values = [value] if isinstance(value, str) else list(value) if isinstance(value, (list, tuple)) else [value]
+    values: List[Any] = list(value) if isinstance(value, (list, tuple)) else [value]
     for text in (name, *values):
         if not isinstance(text, str):
             raise TypeError(f"the header {name!r} has the value {value!r}; headers are strings or lists of strings")
         if any(char in text for char in "\r\n\0"):
             raise ValueError(f"the header {name!r} has a line break or a null character in it: {value!r}")
-    return value if isinstance(value, str) else list(values)
+    return value if isinstance(value, str) else values

@@ -14,7 +14,7 @@ import os
 import sys
 import threading
 import time
-from typing import Any, List
+from typing import List, Optional
 
 from legacy_plugins.errors import InvalidMessage, PluginNotRunning, PluginTimeout
 from legacy_plugins.protocol import handshake, messages
@@ -23,13 +23,12 @@ from legacy_plugins.protocol.messages import Notification, Request, RequestId
 from legacy_plugins.protocol.peer import MessageFault
 from legacy_plugins.rpc.connection import Connection
 from legacy_plugins.rpc.conversation import ConnectionLimits, ConversationHandler, EndReason
-from legacy_plugins.rpc.deadline import Deadline
-from legacy_plugins.sdk import http, log_format, standard_streams
+from legacy_plugins.sdk import log_format, standard_streams
 from legacy_plugins.sdk.declarations import Declarations
 from legacy_plugins.sdk.error import Error
-from legacy_plugins.sdk.events import Event
 from legacy_plugins.sdk.executors import Executor, MainThread, Pool
 from legacy_plugins.sdk.greeting import Greeting
+from legacy_plugins.sdk.handlers import Handlers
 from legacy_plugins.sdk.health import Health
 from legacy_plugins.sdk.jobs import Job, JobTable
 from legacy_plugins.sdk.runner import Runner
@@ -66,7 +65,9 @@ class Runtime(ConversationHandler):
         self._runner = Runner(self._connection, self._executor, self._jobs)
         self._health = Health(self._connection, declared, self._runner.open)
         self._greeting = Greeting(self._connection, declared)
-        self._requests = {handshake.HANDSHAKE: self._greeting.receive, handshake.HEALTH: self._health.receive, handshake.SHUTDOWN: self._on_shutdown}
+        self._handlers = Handlers(declared, self._acknowledge)
+        self._protocol = {handshake.HANDSHAKE: self._greeting.receive, handshake.HEALTH: self._health.receive,
+                          handshake.SHUTDOWN: self._on_shutdown}
         self._farewells: List[RequestId] = []  # plugin/shutdown requests that wait for the end
         self._leaving = False
         self._exit_timer = threading.Event()  # set: it runs
@@ -140,7 +141,7 @@ class Runtime(ConversationHandler):
             raise RuntimeError("this process was forked by the plugin; only the plugin itself can talk to the host")
         if not self._runner.open.is_set() and not self._greeting.done.is_set():  # in an on_start hook
             if self._declared.ready:
-                raise RuntimeError("the host takes nothing before the handshake was answered, which waits for on_start; "
+                raise RuntimeError("the host takes nothing before the handshake is answered, which waits for on_start; "
                                    "make the plugin with ready=False and call plugin.ready() when it is")
             if not self._greeting.done.wait(timeout):
                 raise PluginTimeout(f"the host sent no handshake within {timeout:g} s")
@@ -153,33 +154,29 @@ class Runtime(ConversationHandler):
     # ---- what comes in (reader thread)
 
     def on_request(self, request: Request) -> None:
-        answer = self._requests.get(request.method)
+        answer = self._protocol.get(request.method)
         if answer is not None:
             answer(request)
         elif self._leaving:
             self._connection.refuse(request.id, messages.INTERNAL_ERROR, "the plugin is shutting down")
-        elif request.method == handshake.HANDLE_REQUEST and len(self._declared.routes):
-            self._on_http(request)
-        elif request.method in self._declared.methods:
-            self._runner.accept(self._call(request.method, request.params, request.id))
         else:
-            self._connection.refuse(request.id, messages.METHOD_NOT_FOUND, f"unknown method {request.method!r}")
+            self._accept(request)
 
     def on_notification(self, notification: Notification) -> None:
         if notification.method == handshake.CANCEL_REQUEST:
             self._runner.cancel(notification.params)
-        elif self._leaving:
-            pass
-        elif notification.method == handshake.ON_EVENT:
-            self._on_event(notification.params)
-        elif notification.method in self._declared.methods:
-            self._runner.accept(self._call(notification.method, notification.params))
+        elif not self._leaving:
+            on_event = notification.method == handshake.ON_EVENT
+            job = (self._handlers.event_job(notification.params) if on_event
+                   else self._handlers.call_job(notification.method, notification.params))
+            if job is not None:
+                self._runner.accept(job)
 
     def on_fault(self, fault: MessageFault) -> None:
         _log.warning("the host sent a message that breaks the protocol: %s", fault.error)
         if fault.request_id is None and fault.call_id is None:
-            code = messages.INVALID_REQUEST if isinstance(fault.error, InvalidMessage) else messages.PARSE_ERROR
-            self._connection.refuse(None, code, str(fault.error))
+            wrong = isinstance(fault.error, InvalidMessage)
+            self._connection.refuse(None, messages.INVALID_REQUEST if wrong else messages.PARSE_ERROR, str(fault.error))
 
     def on_end(self, reason: EndReason) -> None:
         if reason.fault is not None:
@@ -191,54 +188,25 @@ class Runtime(ConversationHandler):
         self._executor.close()
         self._end_soon()
 
+    def _accept(self, request: Request) -> None:
+        job: Optional[Job] = None
+        if request.method == handshake.HANDLE_REQUEST and len(self._declared.routes):
+            try:
+                job = self._handlers.http_job(request)
+            except Error as error:
+                self._connection.refuse(request.id, error.code, error.message)
+                return
+        else:
+            job = self._handlers.call_job(request.method, request.params, request.id)
+        if job is None:
+            self._connection.refuse(request.id, messages.METHOD_NOT_FOUND, f"unknown method {request.method!r}")
+        else:
+            self._runner.accept(job)
+
     def _on_shutdown(self, request: Request) -> None:
         self._farewells.append(request.id)
         self._leaving = True
         self._executor.close()
 
-    def _call(self, method: str, params: Any, request_id: Any = None) -> Job:
-        function = self._declared.methods[method]
-        return Job(f"the method {method!r}", lambda: function({} if params is None else params), request_id=request_id)
-
-    def _on_http(self, request: Request) -> None:
-        params = request.params
-        if not isinstance(params, dict) or not isinstance(params.get("route"), str):
-            self._connection.refuse(request.id, messages.INVALID_PARAMS, "the params of plugin/handleRequest have no `route`")
-            return
-        milliseconds = params.get("deadlineMs")
-        deadline = Deadline(milliseconds / 1000) if isinstance(milliseconds, (int, float)) else None
-        asked = http.Request.parse(params, deadline)
-        self._runner.accept(Job(f"the route {asked.method} {asked.route}", lambda: self._serve_http(asked),
-                                request_id=request.id, deadline=deadline, trace=asked.request_id))
-
-    def _serve_http(self, request: http.Request) -> Any:
-        return http.result_of(self._declared.routes.find(request.route, request.method)(request))
-
-    def _on_event(self, params: Any) -> None:
-        try:
-            event = Event.parse(params, self._acknowledge)
-        except ValueError as error:
-            _log.warning("an event was ignored: %s", error)
-            return
-        handlers = self._declared.subscriptions.handlers(event.type)
-        if handlers or self._declared.ack_events:
-            what = f"the event {event.type} {event.id}"
-            self._runner.accept(Job(what, lambda: self._handle(event, handlers), event=True))
-
-    def _handle(self, event: Event, handlers: Any) -> None:
-        """Run an event's handlers, each whatever the others do; acknowledge it where all of them returned."""
-        failed = 0
-        for handler in handlers:
-            try:
-                handler(event)
-            except (Exception, SystemExit) as error:  # noqa: BLE001 - user code; the other handlers must run
-                failed += 1
-                if isinstance(error, Error):
-                    _log.error("a handler of the event %s %s failed: %s", event.type, event.id, error)
-                else:
-                    _log.error("a handler of the event %s %s failed", event.type, event.id, exc_info=True)
-        if self._declared.ack_events and not failed:
-            event.ack()
-
     def _acknowledge(self, event_id: str) -> None:
-        self.link(_FLUSH_SECONDS).notify(handshake.ACK_EVENT, {"eventId": event_id})
+        self.link(0.0).notify(handshake.ACK_EVENT, {"eventId": event_id})

@@ -33,8 +33,11 @@ class FakeCall(NamedTuple):
 
 
 class FakePlugin(ConversationHandler):
-    """What the test has in hand. `calls`: what was asked, without the protocol's own methods; `events`: the params of each
-    event, in order. Both are lists that only grow."""
+    """What the test has in hand.
+
+    `calls`: what was asked, without the protocol's own methods; `events`: the params of each event, in order. Both are
+    lists that only grow.
+    """
 
     def __init__(self, name: str, methods: Mapping[str, Callable[[Any], Any]], routes: Sequence[Mapping[str, Any]],
                  answer: Mapping[str, Any]) -> None:
@@ -87,8 +90,8 @@ class FakePlugin(ConversationHandler):
     def on_request(self, request: Request) -> None:
         connection = self._required
         if request.method == HANDSHAKE:
-            connection.answer(request.id, {"name": self.name, "version": "0", "routes": self._routes, "reverseRpc": True,
-                                           **self._answer})
+            connection.answer(request.id, {"name": self.name, "version": "0", "routes": self._routes,
+                                           "reverseRpc": True, **self._answer})
         elif request.method == SHUTDOWN:
             connection.answer(request.id, {})
         elif self._pool is None or not self._pool.submit(self._serve, request, connection):
@@ -103,7 +106,8 @@ class FakePlugin(ConversationHandler):
             self._changed.notify_all()
 
     def on_end(self, reason: EndReason) -> None:
-        assert self._process is not None and self._pool is not None
+        assert self._process is not None
+        assert self._pool is not None
         self._required.fail_pending(lambda: PluginError(f"the fake {self.name!r} has ended"))
         self._required.close_writing(0.0)
         self._pool.close()
@@ -143,9 +147,9 @@ def fake_plugin(host: PluginHost, name: str, methods: Optional[Mapping[str, Call
     """Replace the plugin `name` of `host` by functions, for the length of a `with` block.
 
     `methods`: `fn(params)` by method name; it may raise `RpcError(code, message, data)`. `routes`: declarations as on the
-    wire, each with an optional `handler`, `fn(params)` for `plugin/handleRequest`. `answer`: more keys of the handshake's
-    answer (`version`, `events`, `capabilities`, ...). On a host that was not used yet, only plugins with a fake run.
-    Afterwards the plugin is as it was before.
+    wire, each with an optional `handler`, `fn(params)` for `plugin/handleRequest`. `answer`: more keys of the
+    handshake's answer (`version`, `events`, `capabilities`, ...). On a host that was not used yet, only plugins with a
+    fake run. Afterwards the plugin is as it was before.
     """
     fake = FakePlugin(name, methods or {}, routes, answer)
     host.substitute(name, fake.launch)
