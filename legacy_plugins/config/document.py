@@ -39,7 +39,7 @@ class Document:
 
     `name`: the absolute path of the file, or None for a mapping. `value`: plain dictionaries, lists and scalars of our
     own. `values`, `keys`: where the value, and where the key, of a path stands. `spoilt`: paths whose value is
-    known to be wrong and is not to be looked at again. `readable`: false when there is no value at all to check.
+    known to be wrong and is not to be looked at again. `readable`: false when there is no value worth checking.
     """
 
     def __init__(self, name: Optional[str]) -> None:
@@ -86,7 +86,7 @@ class Document:
         self.fault(path, text)
 
     def unreadable(self, text: str, position: Optional[Position] = None) -> None:
-        """Note why nothing could be read."""
+        """Note why there is nothing to check."""
         self.readable = False
         self.fault((), text, position)
 

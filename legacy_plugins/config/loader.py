@@ -63,7 +63,8 @@ def _checked_value(source: Any, name: Optional[str], environ: Mapping[str, str])
         raise document.error()
     document.settle(plain(document, raw))
     check_schema(document)
-    check_rules(document, environ)
+    if document.readable:
+        check_rules(document, environ)
     if document.faulty:
         raise document.error()
     checked: Mapping[str, Any] = document.value

@@ -18,14 +18,22 @@ _KINDS = {
 }
 
 
+#: Who has more of them fed us something else than a configuration.
+MOST_FAULTS = 1000
+
+
 def check_schema(document: Document) -> None:
     """Note every fault that the schema finds, and remove the values concerned from `document.value`.
 
     A removed list element leaves None, so that the others keep their places; `document.spoilt` tells what is gone.
+    With too many faults the document counts as unreadable.
     """
     wrong: Set[JsonPath] = set(document.spoilt)
     errors: Iterable[Any] = schemas.validator("config").iter_errors(document.value)
-    for error in errors:
+    for count, error in enumerate(errors):
+        if count == MOST_FAULTS:
+            document.unreadable(f"more than {MOST_FAULTS} faults; the others are not listed")
+            return
         path: JsonPath = tuple(error.absolute_path)
         if error.validator == "required":
             _missing_keys(document, path, error)

@@ -100,13 +100,13 @@ class Availability:
         connection = self.view.connection
         if connection is not None:
             return connection
-        if not self.wait(self.settled, deadline.left()):
-            raise PluginTimeout(f"plugin {self._name!r} was still starting after {deadline.seconds:g} s",
-                                plugin=self._name)
-        view = self.view
-        if view.connection is None:
-            raise self.error(view)
-        return view.connection
+        while self.wait(self.settled, deadline.left()):
+            view = self.view
+            if view.connection is not None:
+                return view.connection
+            if not self.coming:
+                raise self.error(view)
+        raise PluginTimeout(f"plugin {self._name!r} was still starting after {deadline.seconds:g} s", plugin=self._name)
 
     def error(self, view: View) -> PluginError:
         """Why there is nothing to call, as a new error."""

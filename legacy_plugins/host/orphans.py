@@ -56,6 +56,11 @@ class OrphanGuard:
         if self._guard is not None:
             self._guard.close(0.0)
 
+    def abandon(self) -> None:
+        """In a forked child: the guard is the parent's."""
+        if self._guard is not None:
+            self._guard.abandon()
+
     def _start(self) -> None:
         guard = Guard(self.token)
         if not guard.start():
@@ -107,6 +112,8 @@ def shared_guard() -> OrphanGuard:
     guard = _guards.get(pid)
     if guard is None:
         for parent in [owner for owner in list(_guards) if owner != pid]:
-            _guards.pop(parent, None)
+            inherited = _guards.pop(parent, None)
+            if inherited is not None:
+                inherited.abandon()
         guard = _guards.setdefault(pid, OrphanGuard(shared_reactor()))
     return guard

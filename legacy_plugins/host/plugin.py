@@ -84,9 +84,12 @@ class SupervisedPlugin:
         self.available.expect_start()
         self._around.reactor.post(self._restart)
 
-    def replace(self, config: PluginConfig, done: Callable[[Optional[PluginError]], None]) -> None:
-        """Take a new configuration: a new process is ready before the old one is stopped. `done(error)` tells."""
-        self._around.reactor.post(lambda: self._replace(config, done))
+    def replace(self, config: PluginConfig, done: Callable[[Optional[PluginError]], None], *, start: bool) -> None:
+        """Take a new configuration: a new process is ready before the old one is stopped. `done(error)` tells.
+
+        `start`: the host is in use, so what is failed, or was disabled by its old configuration, is started.
+        """
+        self._around.reactor.post(lambda: self._replace(config, done, start))
 
     def status(self) -> PluginStatus:
         """All that is known now."""
@@ -126,7 +129,8 @@ class SupervisedPlugin:
 
     def put_event(self, event: EncodedEvent) -> str:
         """Queue an event: `queued`, `dropped` or `filtered`. Never waits."""
-        if not self.events.wants(event.event_type):
+        wanted = self.config.handshake != "none" or bool(self.config.events.include)  # a vendor's server must be asked
+        if not (wanted and self.events.wants(event.event_type)):
             self.counters.event("filtered")
             return "filtered"
         if not self.available.takes_events:
@@ -179,22 +183,23 @@ class SupervisedPlugin:
             self._become(wish.state, wish.reason)
             self.events.discard_all(f"the plugin is {wish.state.value}")
 
-    def _replace(self, config: PluginConfig, done: Callable[[Optional[PluginError]], None]) -> None:
+    def _replace(self, config: PluginConfig, done: Callable[[Optional[PluginError]], None], start: bool) -> None:
         if self._replacement is not None:
             self._replacement.give_up("another reload came")
         if self.available.view.state is S.READY and self._current is not None and config.enabled:
             self._replacement = Replacement(self, config, done, self._around.reactor)
             self._replacement.begin(self._current)
             return
+        was_enabled = self.config.enabled
         self.take_config(config)
         state = self.available.view.state
         if not config.enabled:
             self._stop(_Wish(S.DISABLED, "disabled by its configuration"), None)
-        elif state is S.STARTING:
+        elif start and (state in (S.STARTING, S.BACKOFF, S.FAILED) or (state is S.DISABLED and not was_enabled)):
             self.available.expect_start()
             self._restart()
-        elif state in (S.BACKOFF, S.FAILED, S.DISABLED):
-            self._spawn("reload")
+        elif state is S.DISABLED and not was_enabled:
+            self._become(S.STOPPED, "enabled by its configuration")
         done(None)
 
     def take_config(self, config: PluginConfig) -> None:
@@ -245,6 +250,12 @@ class SupervisedPlugin:
         if incarnation is not self._current or self.available.view.state is not S.STARTING:
             return
         self.adopt(incarnation)
+
+    def retire(self, incarnation: Incarnation, reason: str) -> None:
+        """It is not wanted any more: stop it, and see it to its end."""
+        incarnation.owner = self
+        self._retiring.append(incarnation)
+        incarnation.stop(reason)
 
     def adopt(self, incarnation: Incarnation) -> None:
         """It serves from now on."""

@@ -47,7 +47,7 @@ class Replacement:
         name = self._config.name
         self._finish(PluginNotRunning(name, message=f"the reload of plugin {name!r} was given up: {reason}"))
         if self._candidate is not None:
-            self._candidate.stop(reason)
+            self._plugin.retire(self._candidate, reason)
 
     def on_ready(self, incarnation: Incarnation) -> None:
         if self._finished:

@@ -149,7 +149,9 @@ class HostRuntime:
         self.plugins = {name: added.get(name) or old[name] for name in new}
         self._routes.changed()
         running = self.started and not self.closed
-        outcomes = self._replace_all([(old[name], new[name]) for name in changed])
+        retried = [name for name in new if name in old and old[name].available.view.state is PluginState.FAILED]
+        todo = [name for name in new if name in changed or name in retried]
+        outcomes = self._replace_all([(old[name], new[name]) for name in todo], running)
         if running:
             self._start(added.values())
         for plugin in removed:
@@ -160,12 +162,12 @@ class HostRuntime:
         same = tuple(name for name in new if name in old and name not in changed)
         return ReloadReport(tuple(added), tuple(plugin.name for plugin in removed), done, same, failed)
 
-    def _replace_all(self, changes: List[Tuple[SupervisedPlugin, PluginConfig]]) -> Dict[str, Any]:
+    def _replace_all(self, changes: List[Tuple[SupervisedPlugin, PluginConfig]], running: bool) -> Dict[str, Any]:
         """Begin all replacements side by side; by name a pending event, then None or the error."""
         outcomes: Dict[str, Any] = {}
         for plugin, config in changes:
             outcomes[plugin.name] = ready = threading.Event()
-            plugin.replace(config, self._outcome_setter(outcomes, plugin.name, ready))
+            plugin.replace(config, self._outcome_setter(outcomes, plugin.name, ready), start=running)
         return outcomes
 
     @staticmethod

@@ -16,7 +16,15 @@ from legacy_plugins.host.notices import Notices
 from legacy_plugins.host.services import ServiceDesk
 from legacy_plugins.host.status import PluginCounters
 from legacy_plugins.protocol.framing import quote
-from legacy_plugins.protocol.handshake import ACK_EVENT, CANCEL_REQUEST, PUBLISH_EVENT, READY
+from legacy_plugins.protocol.handshake import (
+    ACK_EVENT,
+    CANCEL_REQUEST,
+    HANDSHAKE,
+    HEALTH,
+    PUBLISH_EVENT,
+    READY,
+    SHUTDOWN,
+)
 from legacy_plugins.protocol.messages import INTERNAL_ERROR, INVALID_PARAMS, Notification, Request
 from legacy_plugins.protocol.peer import MessageFault
 from legacy_plugins.rpc.calls import Call, CallOutcome
@@ -27,6 +35,7 @@ if TYPE_CHECKING:
     from legacy_plugins.host.incarnation import Incarnation
 
 _log = logging.getLogger("legacy_plugins.host")
+_OWN_METHODS = frozenset((HANDSHAKE, HEALTH, SHUTDOWN))
 
 
 class PluginVoice(ConversationHandler):
@@ -94,6 +103,8 @@ class PluginVoice(ConversationHandler):
         self._reactor.post(self._subject.reader_drained)
 
     def on_outcome(self, outcome: CallOutcome) -> None:
+        if outcome.method in _OWN_METHODS:  # the host's own housekeeping, not the application's calls
+            return
         self._counters.call_ended(outcome)
         self._notices.announce(signals.request_finished, self._config.name, method=outcome.method,
                                outcome=outcome.outcome, duration=outcome.seconds)

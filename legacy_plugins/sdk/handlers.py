@@ -15,6 +15,7 @@ from legacy_plugins.sdk.declarations import Declarations
 from legacy_plugins.sdk.error import Error
 from legacy_plugins.sdk.events import Event, EventHandler
 from legacy_plugins.sdk.jobs import Job
+from legacy_plugins.sdk.log_format import users_part
 
 _log = logging.getLogger("legacy_plugins.sdk")
 
@@ -67,8 +68,8 @@ class Handlers:
         for handler in handlers:
             try:
                 handler(event)
-            except (Exception, SystemExit):  # noqa: BLE001 - user code; the other handlers must run
+            except (Exception, SystemExit) as error:  # noqa: BLE001 - user code; the other handlers must run
                 failed += 1
-                _log.exception("a handler of the event %s %s failed", event.type, event.id)
+                _log.error("a handler of the event %s %s failed", event.type, event.id, exc_info=users_part(error))
         if self._declared.ack_events and not failed:
             event.ack()

@@ -12,6 +12,7 @@ from legacy_plugins.protocol.messages import BUSY, Request
 from legacy_plugins.rpc.connection import Connection
 from legacy_plugins.rpc.workers import WorkerPool
 from legacy_plugins.sdk.declarations import Declarations
+from legacy_plugins.sdk.log_format import users_part
 
 _STATES = ("ok", "degraded", "failing")
 _MAX_WAITING = 8
@@ -40,7 +41,7 @@ class Health:
         try:
             answer = health_of(function())
         except (Exception, SystemExit) as error:  # noqa: BLE001 - user code: whatever it raises is an answer
-            _log.exception("the health function failed")
+            _log.error("the health function failed", exc_info=users_part(error))
             answer = _failing(f"{type(error).__name__}: {error}")
         try:
             self._connection.answer(request.id, answer)

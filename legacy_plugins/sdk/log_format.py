@@ -8,7 +8,8 @@ from __future__ import annotations
 import json
 import logging
 import sys
-from typing import Any, Dict
+from types import TracebackType
+from typing import Any, Dict, Optional, Tuple, Type
 
 from legacy_plugins.sdk.jobs import CURRENT
 
@@ -34,6 +35,14 @@ def install() -> None:
     root.addHandler(handler)
     if root.level == logging.WARNING:  # untouched
         root.setLevel(logging.INFO)
+
+
+def users_part(error: BaseException) -> Tuple[Type[BaseException], BaseException, Optional[TracebackType]]:
+    """`exc_info` for a record about user code that raised: its traceback without the frames that led to it."""
+    frames = error.__traceback__
+    while frames is not None and frames.tb_frame.f_globals.get("__name__", "").startswith("legacy_plugins."):
+        frames = frames.tb_next
+    return type(error), error, frames or error.__traceback__
 
 
 class JsonLines(logging.Formatter):

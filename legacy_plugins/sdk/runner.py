@@ -19,6 +19,7 @@ from legacy_plugins.rpc.connection import Connection
 from legacy_plugins.sdk.error import Error
 from legacy_plugins.sdk.executors import Executor
 from legacy_plugins.sdk.jobs import CURRENT, Job, JobTable
+from legacy_plugins.sdk.log_format import users_part
 
 _log = logging.getLogger("legacy_plugins.sdk")
 
@@ -79,7 +80,7 @@ class Runner:
         except Error as error:
             self._refuse(job, error.code, error.message, error.data)
         except (Exception, SystemExit) as error:  # noqa: BLE001 - user code: its caller gets an answer whatever it does
-            _log.error("%s failed", job.what, exc_info=True)
+            _log.error("%s failed", job.what, exc_info=users_part(error))
             self._refuse(job, INTERNAL_ERROR, f"internal error: {type(error).__name__}")
         except BaseException:
             self._refuse(job, INTERNAL_ERROR, "internal error: the plugin was interrupted")

@@ -109,8 +109,8 @@ class Runtime(ConversationHandler):
         for hook in self._declared.shutdown_hooks:
             try:
                 hook()
-            except Exception:  # noqa: BLE001 - user code; the other hooks must run
-                _log.exception("an on_shutdown hook failed")
+            except (Exception, SystemExit) as error:  # noqa: BLE001 - user code; the other hooks must run
+                _log.error("an on_shutdown hook failed", exc_info=log_format.users_part(error))
 
     def _say_farewell(self) -> None:
         """Answer plugin/shutdown, write what is queued, and make sure that the process ends."""

@@ -146,8 +146,8 @@ def fake_plugin(host: PluginHost, name: str, methods: Optional[Mapping[str, Call
                 routes: Sequence[Mapping[str, Any]] = (), **answer: Any) -> Iterator[FakePlugin]:
     """Replace the plugin `name` of `host` by functions, for the length of a `with` block.
 
-    `methods`: `fn(params)` by method name; it may raise `RpcError(code, message, data)`. `routes`: declarations as on the
-    wire, each with an optional `handler`, `fn(params)` for `plugin/handleRequest`. `answer`: more keys of the
+    `methods`: `fn(params)` by method name; it may raise `RpcError(code, message, data)`. `routes`: declarations as on
+    the wire, each with an optional `handler`, `fn(params)` for `plugin/handleRequest`. `answer`: more keys of the
     handshake's answer (`version`, `events`, `capabilities`, ...). On a host that was not used yet, only plugins with a
     fake run. Afterwards the plugin is as it was before.
     """

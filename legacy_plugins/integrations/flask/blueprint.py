@@ -20,7 +20,7 @@ _CONVERTER = "legacy_plugins_path"
 
 
 class AnyPath(BaseConverter):
-    """Whatever follows the prefix, unchanged."""
+    """Whatever follows the prefix, unchanged; slashes at its end too, if the rule is strict about them."""
 
     regex = r"[\s\S]*"
     weight = 1000
@@ -51,7 +51,7 @@ class PluginBlueprint(Blueprint):
         self.bridges.append(bridge)
         state.app.url_map.converters.setdefault(_CONVERTER, AnyPath)
         state.add_url_rule(f"/<{_CONVERTER}:path>", endpoint="request", view_func=_view(bridge), methods=_METHODS,
-                           strict_slashes=False, merge_slashes=False)
+                           strict_slashes=True, merge_slashes=False)
 
 
 def _view(bridge: HttpBridge) -> Callable[..., Response]:
