@@ -26,6 +26,7 @@ class OrphanGuard:
         self._reactor = reactor
         self.token = secrets.token_hex(16)
         self._possible = True
+        self._closing = False
         self._groups: Set[int] = set()
         self._guard: Optional[Guard] = None
         self._exit_fd: Optional[int] = None
@@ -53,6 +54,7 @@ class OrphanGuard:
 
     def close_at_exit(self) -> None:
         """The process exits and its plugins are gone: the guard makes a last sweep by itself, and ends."""
+        self._closing = True  # its end is wanted from here on
         if self._guard is not None:
             self._guard.close(0.0)
 
@@ -86,7 +88,7 @@ class OrphanGuard:
     def _lost(self) -> None:
         self._forget_watch()
         guard, self._guard = self._guard, None
-        if guard is None:
+        if guard is None or self._closing:
             return
         guard.close(0.0)
         self._deaths += 1
