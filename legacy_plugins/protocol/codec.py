@@ -159,6 +159,11 @@ def has_utf8_form(text: str) -> bool:
     return True
 
 
+def in_utf8_form(text: str) -> str:
+    """`text` with an escape (`\\ud800`) in place of each lone surrogate: for texts that people read."""
+    return text if has_utf8_form(text) else text.encode("utf-8", "backslashreplace").decode()
+
+
 @lru_cache(maxsize=1024)
 def quoted(name: str) -> str:
     """A JSON string literal, cached: for method names, which repeat, not for texts. Raises `ValueError` as `encode`."""

@@ -27,7 +27,8 @@ PROGRESS = "$/progress"
 
 #: The longest path of a route, in characters.
 MAX_PATH_LENGTH = 512
-HTTP_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+#: What a route may serve; OPTIONS is answered by the host, so that declaring it would do nothing.
+HTTP_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 _PARAMETER = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)(\.\.\.)?\}\Z")
 _LITERAL = re.compile(r"[A-Za-z0-9._~!$&'()*+,=:@-]+\Z")
 

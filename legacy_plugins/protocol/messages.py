@@ -8,7 +8,7 @@ import json
 from typing import Any, Dict, NamedTuple, Optional, Union
 
 from legacy_plugins.errors import InvalidMessage
-from legacy_plugins.protocol.codec import has_utf8_form, quoted
+from legacy_plugins.protocol.codec import has_utf8_form, in_utf8_form, quoted
 
 PARSE_ERROR = -32700
 INVALID_REQUEST = -32600
@@ -134,9 +134,9 @@ def _parse_error(value: Dict[str, Any], call_id: Any) -> Failure:
     code, message = error.get("code"), error.get("message")
     if type(code) is not int:
         raise _malformed(value, f"the error's `code` is {_member(error, 'code')}, not an integer")
-    if type(message) is not str or not has_utf8_form(message):
-        raise _malformed(value, f"the error's `message` is {_member(error, 'message')}, not a string of Unicode text")
-    return Failure(call_id, code, message, error.get("data"))
+    if type(message) is not str:
+        raise _malformed(value, f"the error's `message` is {_member(error, 'message')}, not a string")
+    return Failure(call_id, code, in_utf8_form(message), error.get("data"))
 
 
 def _malformed(value: Dict[str, Any], message: str) -> InvalidMessage:
@@ -195,7 +195,7 @@ def error_body(request_id: Optional[RequestId], code: int, message: str, data: O
     Any `message` can be sent: of a file name that is not UTF-8, for example, lone surrogates are written as escapes.
     """
     rest = "" if data is None else f',"data":{data}'
-    text = json.dumps(message.encode("utf-8", "backslashreplace").decode(), ensure_ascii=False)
+    text = json.dumps(in_utf8_form(message), ensure_ascii=False)
     error = f'{{"code":{code},"message":{text}{rest}}}'
     return f'{{"jsonrpc":"2.0","id":{_id_text(request_id)},"error":{error}}}'.encode()
 
