@@ -17,6 +17,7 @@ from legacy_plugins.transport.process import open_pidfd
 _log = logging.getLogger("legacy_plugins.host")
 _LOOK_SECONDS = 5.0
 _MAX_DEATHS = 5
+_EXIT_SECONDS = 0.2  # it usually takes a tenth of that
 
 
 class OrphanGuard:
@@ -50,13 +51,14 @@ class OrphanGuard:
         """The group is gone; its number may be another's soon."""
         self._groups.discard(pgid)
         if self._guard is not None:
-            self._guard.remove(pgid)
+            if not self._guard.remove(pgid):
+                self._lost()
 
     def close_at_exit(self) -> None:
         """The process exits and its plugins are gone: the guard makes a last sweep by itself, and ends."""
         self._closing = True  # its end is wanted from here on
         if self._guard is not None:
-            self._guard.close(0.0)
+            self._guard.close(_EXIT_SECONDS)
 
     def abandon(self) -> None:
         """In a forked child: the guard is the parent's."""
@@ -90,7 +92,7 @@ class OrphanGuard:
         guard, self._guard = self._guard, None
         if guard is None or self._closing:
             return
-        guard.close(0.0)
+        guard.close()  # it is killed and reaped
         self._deaths += 1
         _log.warning("the guard (pid %s) of host process %d died; starting another", guard.pid, os.getpid())
         if self._deaths <= _MAX_DEATHS:

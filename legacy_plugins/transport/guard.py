@@ -63,7 +63,6 @@ done
     [ -z "$groups" ] || { pause 0.5; strike KILL; }
 } &
 hunt TERM && pause 0.5
-hunt KILL
 wait
 groups='' rounds=5
 while [ $rounds -gt 0 ] && hunt KILL; do
@@ -143,7 +142,7 @@ class Guard:
         if self._process is None or self._process.returncode is not None:
             self._drop_lifeline()
             return True
-        if self.lost or not self._tell("end\n"):
+        if not self._tell("end\n"):  # it is lost
             self._process.kill()
         self._drop_lifeline()
         try:
@@ -179,10 +178,11 @@ class Guard:
 
 def _spawn(token: str, lifeline: int) -> subprocess.Popen[bytes]:
     """The guard process: a session of its own, no inherited descriptor, and no token in its own environment."""
-    return subprocess.Popen(
-        [*_SHELL, "-c", SCRIPT, "legacy-plugins-guard", TOKEN_VARIABLE, token], stdin=lifeline,
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True, close_fds=True, cwd="/",
-        env={"PATH": f"{_SYSTEM_PATH}:{os.environ.get('PATH', '')}", "LC_ALL": "C"})
+    with descriptors.spawning(lifeline):
+        return subprocess.Popen(
+            [*_SHELL, "-c", SCRIPT, "legacy-plugins-guard", TOKEN_VARIABLE, token], stdin=lifeline,
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True, close_fds=True, cwd="/",
+            env={"PATH": f"{_SYSTEM_PATH}:{os.environ.get('PATH', '')}", "LC_ALL": "C"})
 
 
 def _write(fd: int, line: bytes) -> None:

@@ -14,6 +14,9 @@ from typing import Dict, FrozenSet, Mapping, NamedTuple, Optional, Sequence, Tup
 _NOTHING: Mapping[str, str] = MappingProxyType({})
 
 
+_FILE = r".*[./].*"
+
+
 class Grammar(NamedTuple):
     """The options of one interpreter. Letters (`-B`) may be clustered (`-uB`); words (`--name`) stand alone.
 
@@ -21,7 +24,7 @@ class Grammar(NamedTuple):
     `values`: options whose value is the rest of the argument or the next one; `harmless`: patterns of the values with
     which such an option loads no code, where others would. `loads`: the same for options that load code besides the
     script. `inline`: options that bring the program itself. `script_words`: the next argument is the script, and
-    options may still follow it.
+    options may still follow it. `script`: what a script's name looks like where a subcommand or class may stand there.
     """
 
     flags: str = ""
@@ -35,6 +38,7 @@ class Grammar(NamedTuple):
     inline_words: FrozenSet[str] = frozenset()
     script_words: FrozenSet[str] = frozenset()
     subcommands: Tuple[str, ...] = ()
+    script: str = ".*"
     signs: str = "-"  # what an option begins with
     ends: bool = True  # "--" ends the options
     attached: bool = True  # a letter's value may follow it without a space
@@ -98,37 +102,37 @@ _JAVA = Grammar(
                r"|--(enable-preview|add-(opens|exports|modules|reads)=.*|enable-native-access=.*|source=\d+)",
     value_words=_words("--add-opens --add-exports --add-modules --add-reads --enable-native-access --source"),
     load_words=_words("-cp -classpath --class-path -p --module-path --upgrade-module-path --patch-module"),
-    inline_words=_words("-m --module"), ends=False)
+    inline_words=_words("-m --module"), script=r".*\.(jar|war|java)", ends=False)
 _LUA = Grammar(flags="EW", flag_words=r"-O[0-3]|-j(on|off)", loads="l", inline="e")
 _RSCRIPT = Grammar(
     flag_words=r"--(vanilla|slave|quiet|verbose|no-(environ|site-file|init-file|save|restore|echo))", inline="e",
     ends=False)
 _TCL = Grammar(value_words=_words("-encoding"), ends=False)
 _DENO = Grammar(
-    subcommands=("run",), flags="Aq", loads="c", ends=False,
+    subcommands=("run",), flags="Aq", loads="c", script=_FILE, ends=False,
     load_words=_words("--config --import-map --preload --cert --lock"),
     flag_words=r"--(allow|deny)-(all|env|ffi|hrtime|import|net|read|run|sys|write)(=.*)?|--unstable(-[a-z-]+)?|--quiet"
                r"|--no-(prompt|remote|npm|lock|check|config)|--cached-only|--v8-flags=--max-old-space-size=\d+")
 _BUN = Grammar(
     subcommands=("run",), flag_words=r"--(smol|silent|no-install)", loads="rc", inline="ep",
     load_words=_words("--preload --require --import --config --env-file --cwd --tsconfig-override --define"),
-    inline_words=_words("--eval --print"), ends=False)
+    inline_words=_words("--eval --print"), script=_FILE, ends=False)
 #: Interpreters of which nothing is known but that their first argument is the script.
-_PLAIN = Grammar(ends=False)
+_PLAIN = Grammar(script=_FILE, ends=False)
 
 _GRAMMARS: Dict[str, Grammar] = {name: grammar for names, grammar in (
     ("python pythonw pypy graalpy", _PYTHON), ("node nodejs", _NODE), ("deno", _DENO), ("bun", _BUN),
     ("sh ash bash dash zsh ksh ksh93 mksh rbash yash", _SHELL), ("perl", _PERL), ("ruby", _RUBY),
     ("php php-cli", _PHP), ("java javaw", _JAVA), ("lua luajit", _LUA), ("rscript", _RSCRIPT),
     ("tclsh wish", _TCL),
-    ("csh tcsh fish ipython micropython jython jruby truffleruby raku groovy kotlin dotnet mono julia elixir", _PLAIN),
+    ("csh tcsh fish ipython micropython jython jruby truffleruby raku groovy dotnet mono julia elixir", _PLAIN),
     ("escript php-cgi guile racket swipl expect qjs gjs tsx ts-node electron pwsh octave wasmtime osascript", _PLAIN),
 ) for name in names.split()}
 
 #: Programs that run what their arguments say, in ways that no script argument tells: the exact command line or nothing.
 _LAUNCHERS = _words(
     "env busybox toybox nice nohup timeout setsid stdbuf xargs sudo doas su chroot unshare nsenter npx npm pnpm yarn "
-    "bunx uv uvx pipx poetry pipenv hatch cargo go make awk gawk mawk nawk r")
+    "bunx uv uvx pipx poetry pipenv hatch cargo go make awk gawk mawk nawk kotlin scala r")
 _LOADER = re.compile(r"ld(-.*)?\.so|ld-musl-.*")  # the dynamic loader: `ld-linux-x86-64.so.2 PROGRAM`
 
 # python3.11, python3.13t, python3.11-dbg, node18, lua5.4, perl5.36-x86_64-linux-gnu; not python3-backup, a program
@@ -195,9 +199,11 @@ def _read(grammar: Grammar, args: Sequence[str]) -> Tuple[Optional[int], Optiona
             position += 1
         if kind == "loads" or not _is_harmless(grammar, option, value):
             fault = fault or f"its option {option!r} loads code besides the script"
-    if position < len(args) and args[position] != "-":
-        return position, fault
-    return None, fault or "no script is named, so its program would come from stdin"
+    if position >= len(args) or args[position] == "-":
+        return None, fault or "no script is named, so its program would come from stdin"
+    if not re.fullmatch(grammar.script, args[position]):
+        return None, fault or f"its argument {args[position]!r} does not name a script file"
+    return position, fault
 
 
 def _classify(grammar: Grammar, argument: str) -> Tuple[str, str, Optional[str]]:

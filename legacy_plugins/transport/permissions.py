@@ -31,7 +31,7 @@ def foreign_writers(path: str, *, strict: bool = False) -> List[str]:
         if directory not in holders and _is_sticky(holder, strict):
             if not _is_ours(status):
                 faults.setdefault(entry, f"{entry!r} belongs to uid {status.st_uid}, in a directory that others write")
-        elif directory not in faults:
+        else:
             faults.update(_judge(directory, holder, strict))
     faults.update(_judge(real, os.stat(real), strict))
     return list(faults.values())
