@@ -17,7 +17,7 @@ from legacy_plugins.http.access import Authorize, admitted
 from legacy_plugins.http.bodies import Body, decode_body, read_body
 from legacy_plugins.http.circuit import RouteCircuit
 from legacy_plugins.http.exchange import request_params
-from legacy_plugins.http.identity import REQUEST_ID, request_id
+from legacy_plugins.http.identity import request_id
 from legacy_plugins.http.limits import LimitTable
 from legacy_plugins.http.messages import HttpRequest, HttpResponse
 from legacy_plugins.http.paths import path_segments
@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("legacy_plugins.http")
 
+# What routes may declare, and what the host answers for them; TRACE and CONNECT reach nobody.
+_METHODS = frozenset((*HTTP_METHODS, "OPTIONS"))
 # The methods that mean nothing without a body; the schema of a route that also has others is not asked of those.
 _WITH_BODY = ("POST", "PUT", "PATCH")
 
@@ -44,7 +46,7 @@ class _Visit:
         self.request = request
         self.request_id = request_id(request.request_id)
         self.plugin: Optional[str] = None
-        self.deadline = Deadline(0.0)
+        self.deadline: Deadline
 
 
 class HttpBridge:
@@ -77,7 +79,7 @@ class HttpBridge:
             response = self._refused(visit, problem_of(error))
         if response.native is not None:
             return response
-        return response.with_headers((REQUEST_ID, visit.request_id)).finished(request.method)
+        return response.finished(request.method, visit.request_id)
 
     def prefix(self, plugin: str) -> Optional[str]:
         """The path under which a plugin is served, without the application's root; None for one that is not."""
@@ -86,7 +88,7 @@ class HttpBridge:
     def _answer(self, visit: _Visit) -> HttpResponse:
         request = visit.request
         located = self._located(visit)
-        if request.method not in HTTP_METHODS:  # TRACE and CONNECT among them
+        if request.method not in _METHODS:
             known = self._current_table().plugin(located.plugin.name)
             raise not_allowed(known.allowed(located.segments) if known is not None else frozenset())
         routes = self._routes(located, visit.deadline)
@@ -163,9 +165,11 @@ class HttpBridge:
 
     def _refused(self, visit: _Visit, problem: HttpProblem) -> HttpResponse:
         if problem.status >= 500:
-            logger.warning("request %s %s for plugin %s answered with %d: %s", visit.request.method, visit.request_id,
-                           visit.plugin, problem.status, problem.reason or problem.detail,
-                           extra={"plugin": visit.plugin, "request_id": visit.request_id})
+            # A plugin that is down has been announced already; each request that finds it so is no news.
+            level = logging.DEBUG if problem.status == 503 else logging.WARNING
+            logger.log(level, "request %s (%.10s) for plugin %s answered with %d: %s", visit.request_id,
+                       visit.request.method, visit.plugin, problem.status, problem.reason or problem.detail,
+                       extra={"plugin": visit.plugin, "request_id": visit.request_id})
         return problem_response(problem, plugin=visit.plugin, request_id=visit.request_id)
 
 

@@ -10,8 +10,6 @@ from typing import Optional
 
 from legacy_plugins.http.messages import HeaderList
 
-REQUEST_ID = "X-Request-ID"
-
 _SANE = re.compile(r"[A-Za-z0-9._-]{1,128}\Z")
 # W3C Trace Context, section 3.2.2: version, trace-id, parent-id, flags; neither id is all zeros, ff is no version.
 _TRACEPARENT = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}\Z")

@@ -4,7 +4,7 @@ Owns two frozen values. Made and read on the web server's thread of the request.
 """
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Callable, List, Mapping, Optional, Sequence, Tuple
 
 #: Header fields in order; a name may occur more than once.
@@ -58,18 +58,15 @@ class HttpResponse:
         """The first value of a header field; `name` in lower case."""
         return next((value for field, value in self.headers if field.lower() == name), None)
 
-    def with_headers(self, *fields: Tuple[str, str]) -> HttpResponse:
-        """The same with further header fields at the end."""
-        return replace(self, headers=(*self.headers, *fields))
-
-    def finished(self, method: str) -> HttpResponse:
-        """The same with the Content-Length of its body, and without the body where `method` or status allow none.
+    def finished(self, method: str, request_id: str) -> HttpResponse:
+        """The same with the request's id and the body's length, and without the body where method or status allow none.
 
         A file's length is the framework's to say, since it depends on ranges and conditions.
         """
+        identified = (*self.headers, ("X-Request-ID", request_id))
         if self.status in _BODILESS:
-            return replace(self, body=b"", file=None)
+            return HttpResponse(self.status, identified)
         if self.file is not None:
-            return self
-        whole = self.with_headers(("Content-Length", str(len(self.body))))
-        return replace(whole, body=b"") if method == "HEAD" else whole
+            return HttpResponse(self.status, identified, file=self.file)
+        whole = (*identified, ("Content-Length", str(len(self.body))))
+        return HttpResponse(self.status, whole, b"" if method == "HEAD" else self.body)

@@ -28,9 +28,9 @@ def path_segments(path: str, raw_path: Optional[str] = None) -> Segments:
     `raw_path`: the request target as it was sent, with or without a query, where the server keeps it: there an encoded
     slash can still be told from a slash.
     """
-    if not path.startswith("/") or _FORBIDDEN.search(path) or _ENCODED_TWICE.search(path):
+    if not path.startswith("/") or _FORBIDDEN.search(path) or ("%" in path and _ENCODED_TWICE.search(path)):
         raise _refused()
-    if raw_path is not None and _ENCODED_SEPARATOR.search(raw_path.partition("?")[0]):
+    if raw_path is not None and "%" in raw_path and _ENCODED_SEPARATOR.search(raw_path.partition("?")[0]):
         raise _refused()
     segments = path[1:].split("/")
     if segments[-1] == "":

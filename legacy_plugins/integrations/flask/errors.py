@@ -7,7 +7,7 @@ from __future__ import annotations
 from flask import Flask, Response, request
 
 from legacy_plugins.errors import PluginError
-from legacy_plugins.http.identity import REQUEST_ID, request_id
+from legacy_plugins.http.identity import request_id
 from legacy_plugins.http.problems import problem_of, problem_response
 from legacy_plugins.integrations.flask.exchange import flask_response
 
@@ -18,6 +18,6 @@ def register_error_handlers(app: Flask) -> None:
 
 
 def _answer(error: PluginError) -> Response:
-    known = request_id(request.headers.get(REQUEST_ID))
+    known = request_id(request.headers.get("X-Request-ID"))
     answer = problem_response(problem_of(error), plugin=error.plugin, request_id=known)
-    return flask_response(answer.with_headers((REQUEST_ID, known)).finished(request.method))
+    return flask_response(answer.finished(request.method, known))

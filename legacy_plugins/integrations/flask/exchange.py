@@ -4,10 +4,11 @@ Owns everything in which werkzeug's view of a request differs from the bridge's.
 """
 from __future__ import annotations
 
-from typing import Any, Callable, Optional
+from typing import Any, Callable, List, Mapping, Optional, Tuple
 from urllib.parse import urlencode
 
-from flask import Response, current_app, request, send_file
+from flask import Request, Response, current_app, request, send_file
+from werkzeug.datastructures import Headers
 from werkzeug.exceptions import BadGateway
 
 from legacy_plugins.http import HttpRequest, HttpResponse
@@ -18,26 +19,49 @@ _TARGETS = ("RAW_URI", "REQUEST_URI")
 
 def bridge_request() -> HttpRequest:
     """The current request. The path is decoded here, since `request.path` hides a doubled slash at its start."""
-    environ = request.environ
+    native = _native()
+    environ = native.environ
     return HttpRequest(
-        method=request.method,
-        path=str(environ.get("PATH_INFO", "")).encode("latin-1").decode("utf-8", "replace"),
+        method=native.method,
+        path=environ.get("PATH_INFO", "").encode("latin-1").decode("utf-8", "replace"),
         raw_path=next((environ[key] for key in _TARGETS if environ.get(key)), None),
-        script_root=request.script_root.rstrip("/"),
-        headers=list(request.headers.items()),
-        query=dict(request.args.lists()),
-        content_type=request.content_type,
-        content_length=request.content_length,
-        read_body=_body_reader(),
-        client_address=request.remote_addr,
-        scheme=request.scheme,
-        host=request.host,
-        native=_native(),
-        request_id=request.headers.get("X-Request-ID"),
+        script_root=native.root_path.rstrip("/"),
+        headers=_header_fields(environ),
+        query=dict(native.args.lists()),
+        content_type=environ.get("CONTENT_TYPE"),
+        content_length=_content_length(native),
+        read_body=_body_reader(native),
+        client_address=native.remote_addr,
+        scheme=native.scheme,
+        host=native.host,
+        native=native,
+        request_id=environ.get("HTTP_X_REQUEST_ID"),
     )
 
 
-def _body_reader() -> Callable[[int], bytes]:
+def _native() -> Request:
+    """The current request itself, not the proxy for it, which costs a look-up with each attribute."""
+    proxy: Any = request
+    native: Request = proxy._get_current_object()
+    return native
+
+
+def _header_fields(environ: Mapping[str, Any]) -> List[Tuple[str, str]]:
+    """The request's header fields, in upper case, as WSGI has them (PEP 3333)."""
+    fields = [(key[5:].replace("_", "-"), value) for key, value in environ.items() if key.startswith("HTTP_")]
+    for key in ("CONTENT_TYPE", "CONTENT_LENGTH"):
+        if environ.get(key):
+            fields.append((key.replace("_", "-"), environ[key]))
+    return fields
+
+
+def _content_length(native: Request) -> Optional[int]:
+    """The body's length; without a stated one werkzeug has no body, unless the server ends the stream itself."""
+    stated = native.content_length
+    return 0 if stated is None and not native.environ.get("wsgi.input_terminated") else stated
+
+
+def _body_reader(native: Request) -> Callable[[int], bytes]:
     """A function that reads the request's body, which a hook of the application may have read before.
 
     The stream itself is touched at the first reading: werkzeug refuses a body over MAX_CONTENT_LENGTH there (413).
@@ -46,9 +70,9 @@ def _body_reader() -> Callable[[int], bytes]:
 
     def read(size: int) -> bytes:
         nonlocal position
-        known = _body_read_before()
+        known = _body_read_before(native)
         if known is None:
-            return request.stream.read(size)
+            return native.stream.read(size)
         chunk = known[position:position + size]
         position += len(chunk)
         return chunk
@@ -56,20 +80,14 @@ def _body_reader() -> Callable[[int], bytes]:
     return read
 
 
-def _body_read_before() -> Optional[bytes]:
+def _body_read_before(native: Request) -> Optional[bytes]:
     """The body where it is no longer in the stream: kept by `get_data`, or parsed as a form, as CSRF checks do."""
-    cached = getattr(request, "_cached_data", None)
+    cached = getattr(native, "_cached_data", None)
     if cached is not None:
         return bytes(cached)
-    if "form" in vars(_native()) and request.mimetype == "application/x-www-form-urlencoded":
-        return urlencode(list(request.form.items(multi=True))).encode("ascii")
+    if "form" in vars(native) and native.mimetype == "application/x-www-form-urlencoded":
+        return urlencode(list(native.form.items(multi=True))).encode("ascii")
     return None
-
-
-def _native() -> Any:
-    """The current request itself, not the proxy for it."""
-    proxy: Any = request
-    return proxy._get_current_object()
 
 
 def flask_response(answer: HttpResponse) -> Response:
@@ -78,9 +96,10 @@ def flask_response(answer: HttpResponse) -> Response:
         return current_app.make_response(answer.native)
     if answer.file is not None:
         return _file_response(answer)
-    response = current_app.response_class([answer.body] if answer.body else [], status=answer.status)
-    response.headers.clear()  # werkzeug put a default content type there
-    response.headers.extend(list(answer.headers))
+    headers = Headers(list(answer.headers))
+    response = current_app.response_class([answer.body] if answer.body else [], status=answer.status, headers=headers)
+    if answer.header("content-type") is None:
+        response.headers.remove("Content-Type")  # werkzeug put its default there
     return response
 
 

@@ -1,0 +1,68 @@
+"""Who may call a route."""
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import Any, List, Tuple
+
+import pytest
+
+from legacy_plugins.config.policies import HttpPolicy
+from legacy_plugins.http.access import Access, admitted
+from legacy_plugins.http.problems import HttpProblem
+from tests.http.fakes import route
+
+
+def _status(declared: Any, policy: HttpPolicy, authorize: Any = None, method: str = "GET") -> int:
+    try:
+        admitted("native", "shop", declared, method, policy, authorize)
+    except HttpProblem as problem:
+        return problem.status
+    return 200
+
+
+@pytest.mark.req("R23")
+@pytest.mark.parametrize(("auth", "public", "hook", "expected"), [
+    (False, (), None, 403), (False, ("/items",), None, 200), (True, ("/items",), None, 403), (True, ("*",), None, 403),
+    (False, (), True, 200), (True, (), True, 200), (False, (), False, 403),
+    (True, ("/items",), False, 200), (False, ("/items",), False, 200), (False, ("POST /items",), None, 403),
+    (False, ("GET /items",), None, 200), (False, ("/other",), False, 403),
+])
+def test_hook_operator_and_plugin(auth: bool, public: Tuple[str, ...], hook: Any, expected: int) -> None:
+    """With a hook every route passes it but those the operator opened; without one those alone are open, not `auth`."""
+    authorize = None if hook is None else lambda *_: hook
+    assert _status(route(auth=auth), HttpPolicy(public_routes=public), authorize) == expected
+
+
+def test_head_is_open_where_get_is() -> None:
+    """HEAD reaches the GET route, and is as public."""
+    assert _status(route(), HttpPolicy(public_routes=("GET /items",)), method="HEAD") == 200
+
+
+@pytest.mark.parametrize(("verdict", "expected"), [
+    (True, Access()), ({"id": 7}, Access(user={"id": 7})), ({}, Access(user={})),
+    (OrderedDict(a=1), Access(user={"a": 1})), ("a response", Access(native="a response")), (1, Access(native=1)),
+])
+def test_what_a_hook_may_return(verdict: Any, expected: Access) -> None:
+    """True or a mapping allow; all but None and False is the framework's response."""
+    assert admitted("native", "shop", route(), "GET", HttpPolicy(), lambda *_: verdict) == expected
+
+
+@pytest.mark.parametrize("verdict", [None, False])
+def test_a_hook_that_refuses(verdict: Any) -> None:
+    """None, which a hook returns by forgetting to, and False are 403."""
+    assert _status(route(), HttpPolicy(), lambda *_: verdict) == 403
+
+
+def test_the_hook_sees_request_plugin_and_route() -> None:
+    """It gets the framework's own request; what it raises is the application's."""
+    seen: List[Any] = []
+    declared = route(auth=True)
+
+    def allow(*given: Any) -> bool:
+        seen.extend(given)
+        return True
+
+    admitted("native", "shop", declared, "GET", HttpPolicy(), allow)
+    assert seen == ["native", "shop", declared]
+    with pytest.raises(ZeroDivisionError):
+        admitted("native", "shop", declared, "GET", HttpPolicy(), lambda *_: 1 / 0)
