@@ -22,12 +22,12 @@ class Executor(ABC):
     """Runs `work(job)` for calls and events. All methods but `serve`: any thread."""
 
     @abstractmethod
-    def submit_call(self, work: _Work, job: Any) -> None:
-        """Run a call, or a notification."""
+    def submit_call(self, work: _Work, job: Any) -> bool:
+        """Run a call, or a notification; False where the system has no thread left for it."""
 
     @abstractmethod
-    def submit_event(self, work: _Work, job: Any) -> None:
-        """Run an event's handlers; events run one after the other."""
+    def submit_event(self, work: _Work, job: Any) -> bool:
+        """Run an event's handlers; events run one after the other. False as in `submit_call`."""
 
     @abstractmethod
     def serve(self) -> None:
@@ -46,12 +46,14 @@ class MainThread(Executor):
         self._waiting: Deque[Tuple[_Work, Any]] = deque()
         self._closed = False
 
-    def submit_call(self, work: _Work, job: Any) -> None:
+    def submit_call(self, work: _Work, job: Any) -> bool:
         with self._changed:
             self._waiting.append((work, job))
             self._changed.notify()
+        return True
 
-    submit_event = submit_call
+    def submit_event(self, work: _Work, job: Any) -> bool:
+        return self.submit_call(work, job)
 
     def serve(self) -> None:
         while True:
@@ -78,11 +80,11 @@ class Pool(Executor):
         self._events = WorkerPool(1, name=f"{name}-events", max_waiting=sys.maxsize)
         self._closed = threading.Event()
 
-    def submit_call(self, work: _Work, job: Any) -> None:
-        self._calls.submit(work, job)
+    def submit_call(self, work: _Work, job: Any) -> bool:
+        return self._calls.submit(work, job)
 
-    def submit_event(self, work: _Work, job: Any) -> None:
-        self._events.submit(work, job)
+    def submit_event(self, work: _Work, job: Any) -> bool:
+        return self._events.submit(work, job)
 
     def serve(self) -> None:
         self._closed.wait()

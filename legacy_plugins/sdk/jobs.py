@@ -33,6 +33,7 @@ class Job:
         self.trace = trace
         self.event = event
         self.started = False
+        self.released = False
         self.ended = False
         self.cancelled = False
 
@@ -65,6 +66,12 @@ class JobTable:
                 return False
             job.started = True
             return True
+
+    def release(self, job: Job) -> None:
+        """The job's work is done: its place is free, and it can be cancelled no more. Called before it is answered, or
+        a caller that asks again at once would find its own place taken."""
+        with self._changed:
+            self._release(job)
 
     def end(self, job: Job) -> None:
         """The job is done, and answered where it wanted that."""
@@ -104,10 +111,15 @@ class JobTable:
     def _remove(self, job: Job) -> None:
         """With the lock held."""
         job.ended = True
-        if self._open.pop(id(job), None) is None:
+        self._release(job)
+        if self._open.pop(id(job), None) is not None and not self._open:
+            self._changed.notify_all()
+
+    def _release(self, job: Job) -> None:
+        """With the lock held."""
+        if job.released:
             return
+        job.released = True
         self._room[job.event] += 1
         if job.request_id is not None and self._by_id.get(job.request_id) is job:
             del self._by_id[job.request_id]
-        if not self._open:
-            self._changed.notify_all()

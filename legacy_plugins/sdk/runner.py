@@ -39,10 +39,11 @@ class Runner:
         """Run the job when its turn comes, or say that there is no room."""
         if not self._jobs.add(job):
             self._refuse_room(job)
-        elif job.event:
-            self._executor.submit_event(self._run, job)
-        else:
-            self._executor.submit_call(self._run, job)
+            return
+        submit = self._executor.submit_event if job.event else self._executor.submit_call
+        if not submit(self._run, job):
+            self._jobs.end(job)
+            self._refuse_room(job)
 
     def cancel(self, params: Any) -> None:
         """`$/cancelRequest`: a call that has not begun is answered, one that runs is marked."""
@@ -91,6 +92,7 @@ class Runner:
     def _answer(self, job: Job, result: Any) -> None:
         if job.request_id is None or os.getpid() != self._pid:
             return
+        self._jobs.release(job)
         try:
             self._connection.answer(job.request_id, result)
         except Exception as error:  # noqa: BLE001 - encoding runs user code too: subclasses of dict, changing ones
@@ -104,6 +106,7 @@ class Runner:
             if code != INTERNAL_ERROR:  # those were logged with their traceback
                 _log.error("%s failed with error %d: %s", job.what, code, message)
             return
+        self._jobs.release(job)
         try:
             self._connection.refuse(job.request_id, code, message, data)
         except Exception as error:  # noqa: BLE001 - `data` is user data

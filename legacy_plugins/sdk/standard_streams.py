@@ -27,9 +27,9 @@ def claim() -> ByteStream:
         descriptors.enter(line_in)
         descriptors.enter(line_out)
         _redirect(os.open(os.devnull, os.O_RDONLY), 0)
-        try:
+        if sys.__stderr__ is not None:
             os.dup2(2, 1)
-        except OSError:  # there is no stderr
+        else:  # there was no stderr; descriptor 2 is closed, or by now some file of the plugin's
             _redirect(os.open(os.devnull, os.O_WRONLY), 1)
     for stream in (sys.stdout, sys.stderr):
         _use_for_logs(stream)
