@@ -35,8 +35,9 @@ class HostProxy:
 
     def notify(self, method: str, params: Any = None) -> None:
         """Tell the host something; no answer comes. Raises `PluginUnavailable`, `TypeError` or `ValueError`."""
+        connection = self._link(DEFAULT_TIMEOUT)
         try:
-            self._link(DEFAULT_TIMEOUT).notify(method, params)
+            connection.notify(method, params)
         except PluginError as error:
             raise _seen_from_here(error, method, DEFAULT_TIMEOUT) from None
 

@@ -203,6 +203,17 @@ def test_a_hook_cannot_call_the_host_before_the_handshake(start: Start, call: st
     assert "ready=False" in plugin.log("RuntimeError: the host takes nothing")
 
 
+def test_a_hook_does_not_wait_for_ever_for_the_handshake(start: Start) -> None:
+    """With ready=False a hook that calls the host fails when no handshake has come within its time-out."""
+    plugin = start("""
+    plugin = Plugin("lonely", ready=False)
+    plugin.on_start(lambda: plugin.host.request("host/user", timeout=0.05))
+    plugin.run()
+    """)
+    assert plugin.process.wait(SECONDS) == 1
+    plugin.log("PluginTimeout: the host sent no handshake within 0.05 s")
+
+
 def test_what_is_declared_too_late_is_refused(start: Start) -> None:
     """After the handshake routes and subscriptions cannot be added any more; the author is told so."""
     plugin = start("""

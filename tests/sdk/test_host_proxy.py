@@ -1,10 +1,12 @@
 """`plugin.host`: calling the host's services over the same conversation."""
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NoReturn, Type
 
 import pytest
 
+from legacy_plugins.errors import FrameTooLarge, PluginBusy, PluginError, PluginNotRunning
+from legacy_plugins.sdk.host_proxy import HostProxy
 from tests.sdk.plugin_process import PluginProcess, Start
 
 CALLER = """
@@ -145,3 +147,31 @@ def test_a_plugin_may_forgo_calling_its_host(start: Start) -> None:
     assert plugin.message("plugin/publishEvent")["params"] == {
         "eventType": "Event", "payload": {"a": 1}, "metadata": {"trace": "t"}}
     assert "not JSON serializable" in plugin.request("try", {"call": 3})
+
+
+class _Line:
+    """A conversation that fails in a given way."""
+
+    def __init__(self, error: Type[PluginError], text: str) -> None:
+        self._error = error
+        self._text = text
+
+    def request(self, *arguments: Any) -> NoReturn:
+        raise self._error(self._text)
+
+    notify = request
+
+
+@pytest.mark.parametrize(("error", "text"), [
+    (PluginBusy, "'host/x' was not sent: the host does not read, or too many calls wait for its answers"),
+    (PluginNotRunning, "'host/x' got no answer: the host is gone"),
+    (FrameTooLarge, "'host/x' could not be sent: from below"),
+])
+def test_other_failures_are_put_into_words_that_fit(error: Type[PluginError], text: str) -> None:
+    """Whatever fails keeps its class, and its text speaks of the host."""
+    proxy = HostProxy(lambda timeout: _Line(error, "from below"))  # type: ignore[arg-type,return-value]
+    for call in (proxy.request, proxy.notify):
+        with pytest.raises(error) as caught:
+            call("host/x")
+        assert str(caught.value) == text
+        assert caught.value.plugin is None

@@ -2,10 +2,15 @@
 from __future__ import annotations
 
 import json
-from typing import Any, Dict
+import signal
+from typing import Any, Dict, List
 
 import pytest
 
+from legacy_plugins.sdk.executors import MainThread
+from legacy_plugins.sdk.jobs import Job, JobTable
+from legacy_plugins.sdk.runner import Runner
+from tests.examples.wire import SECONDS
 from tests.sdk.plugin_process import HOLD, Start
 
 FAILING = """
@@ -67,6 +72,64 @@ def test_a_handler_that_fails_gets_an_error_answer(share: Start, way: str, code:
         assert error["code"] == code
         assert message in error["message"]
         assert "secret" not in json.dumps(error)
+
+
+def test_a_failing_notification_is_logged(share: Start) -> None:
+    """What a method raises that was told and not asked goes to the log alone."""
+    plugin = share(FAILING)
+    before = len(plugin.messages)
+    for way in ("business", "exception"):
+        plugin.notify("fail", {"way": way})
+    plugin.log("the method 'fail' failed with error 7: no stock")
+    plugin.log("secret detail")
+    assert len(plugin.messages) == before
+
+
+def test_ctrl_c_answers_the_call_that_it_interrupts(start: Start) -> None:
+    """When a handler on the main thread is interrupted its call is answered, and the process ends as Python does."""
+    plugin = start("""
+    plugin = Plugin("interrupted", max_workers=1)
+
+    @plugin.method("wait")
+    def wait(params):
+        print("begun")
+        threading.Event().wait()
+
+    plugin.run()
+    """)
+    call = plugin.begin("wait")
+    plugin.log("begun")
+    plugin.process.send_signal(signal.SIGINT)
+    assert plugin.error(call)["message"] == "internal error: the plugin was interrupted"
+    assert plugin.process.wait(SECONDS) == -signal.SIGINT
+    plugin.log("KeyboardInterrupt")
+
+
+class _NoThreads(MainThread):
+    """A system without a thread left."""
+
+    def submit_call(self, work: Any, job: Any) -> bool:
+        return False
+
+
+class _Answers:
+    """What was sent."""
+
+    def __init__(self) -> None:
+        self.refused: List[Any] = []
+
+    def refuse(self, request_id: Any, code: int, message: str, data: Any = None) -> None:
+        self.refused.append((request_id, code))
+
+
+def test_a_call_for_which_there_is_no_thread_is_refused() -> None:
+    """Where no worker can be started the call is answered as busy, and its place is free again."""
+    answers, jobs = _Answers(), JobTable(1, 1)
+    runner = Runner(answers, _NoThreads(), jobs)  # type: ignore[arg-type]
+    for request_id in (1, "two"):
+        runner.accept(Job("a call", lambda: None, request_id=request_id))
+    assert answers.refused == [(1, -32000), ("two", -32000)]
+    assert jobs.drain()
 
 
 def test_an_errors_data_reaches_the_caller(share: Start) -> None:
@@ -205,6 +268,14 @@ def test_calls_beyond_the_bound_are_told_busy(start: Start) -> None:
     plugin.answer(hold)
     assert [plugin.response(call)["result"] for call in calls[:3]] == [False, {"n": 0}, {"n": 1}]
     assert plugin.request("echo", {"n": 4}) == {"n": 4}
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_caller_that_asks_again_at_once_finds_its_place_free(start: Start, workers: int) -> None:
+    """Whoever has an answer can ask again and is never told busy for its own earlier call."""
+    plugin = _echo(start, max_workers=workers, max_waiting=0)
+    for number in range(300):
+        assert plugin.request("echo", {"n": number}) == {"n": number}
 
 
 @pytest.mark.req("R7")

@@ -75,6 +75,7 @@ def test_shutdown_waits_for_what_runs(start: Start, workers: int) -> None:
     waiting = plugin.begin("echo", {"n": 1})
     farewell = plugin.begin("plugin/shutdown", {"reason": "test"})
     late = plugin.begin("echo", {"n": 2})
+    plugin.notify("never", {})
     assert plugin.error(late)["message"] == "the plugin is shutting down"
     assert plugin.request("plugin/health") == {"status": "ok"}
     assert not [line for line in plugin.logs if "hook" in line]

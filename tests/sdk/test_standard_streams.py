@@ -1,6 +1,7 @@
 """Nothing but the protocol reaches the host's end of stdout, whoever writes; nothing but the plugin reads its stdin."""
 from __future__ import annotations
 
+import os
 import socket
 import subprocess
 import sys
@@ -8,6 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from legacy_plugins.sdk.standard_streams import BlockingStream
+from legacy_plugins.transport import descriptors
+from legacy_plugins.transport.base import StreamClosed
 from tests.examples.wire import ROOT, SECONDS
 from tests.sdk.plugin_process import Start
 
@@ -119,7 +123,7 @@ def test_children_inherit_no_end_of_the_pipes(start: Start) -> None:
     assert [pipe for pipe in pipes if pipe in inherited] == [], inherited
 
 
-@pytest.mark.skipif(not hasattr(__import__("os"), "fork"), reason="needs fork")
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 def test_a_forked_child_is_no_second_plugin(start: Start) -> None:
     """A process forked by a handler has no line to the host, prints to the log, and ends instead of answering twice."""
     plugin = start("""
@@ -200,6 +204,31 @@ from legacy_plugins.sdk import Plugin
     assert plugin.request("double", {"text": "x" * 300_000}) == "x" * 600_000
     assert plugin.message("plugin/publishEvent")["params"] == {"eventType": "Doubled", "payload": None}
     assert plugin.end() == 0
+
+
+def test_a_stream_that_blocks() -> None:
+    """It passes bytes on, tells the end of both directions, and gives its descriptors back."""
+    before = len(os.listdir("/proc/self/fd")) if os.path.isdir("/proc/self/fd") else None
+    (read, far_write), (far_read, write) = descriptors.open_pipe(), descriptors.open_pipe()
+    stream = BlockingStream(read, write)
+    os.write(far_write, b"in")
+    assert stream.read() == b"in"
+    assert stream.wait_writable(0.0)
+    assert stream.write(memoryview(b"out")) == 3
+    assert os.read(far_read, 10) == b"out"
+    descriptors.close(far_read)
+    with pytest.raises(StreamClosed):
+        stream.write(memoryview(b"out"))
+    stream.close_write()
+    stream.close_write()
+    with pytest.raises(StreamClosed, match="closed for writing"):
+        stream.write(memoryview(b"out"))
+    assert stream.interrupt()
+    descriptors.close(far_write)
+    assert stream.read() == b""
+    assert stream.read() == b""
+    if before is not None:
+        assert len(os.listdir("/proc/self/fd")) == before
 
 
 @pytest.mark.parametrize("closed", ["<&-", ">&-"])
