@@ -47,6 +47,7 @@ class _Visit:
         self.request_id = request_id(request.request_id)
         self.plugin: Optional[str] = None
         self.deadline: Deadline
+        self.asks_application = False  # while the hook runs, whose errors are the application's, plugin errors too
 
 
 class HttpBridge:
@@ -76,6 +77,8 @@ class HttpBridge:
         except HttpProblem as problem:
             response = self._refused(visit, problem)
         except PluginError as error:
+            if visit.asks_application:
+                raise
             response = self._refused(visit, problem_of(error))
         if response.native is not None:
             return response
@@ -95,8 +98,10 @@ class HttpBridge:
         if request.method == "OPTIONS":
             return _options(routes, located)
         match = routes.match(located.segments, request.method)
+        visit.asks_application = True
         access = admitted(request.native, located.plugin.name, match.route.declaration, request.method,
                           located.plugin.http, self.authorize)
+        visit.asks_application = False
         if access.native is not None:
             return HttpResponse(200, native=access.native)
         self._check_flow(located, match)

@@ -158,6 +158,17 @@ def test_an_error_of_the_application_passes() -> None:
         bridge.handle(request())
 
 
+def test_an_error_that_the_hook_raises_passes() -> None:
+    """A hook that asks another plugin in vain is not mistaken for a failure of the plugin that was asked for."""
+    def authorize(*_: Any) -> Any:
+        raise errors.PluginTimeout("no answer", plugin="accounts")
+
+    bridge, host, _ = _bridge(http=HttpPolicy(), authorize=authorize)
+    with pytest.raises(errors.PluginTimeout, match="no answer"):
+        bridge.handle(request())
+    assert host.calls == []
+
+
 @pytest.mark.req("R23")
 def test_the_hook_decides() -> None:
     """It may refuse, allow, identify the caller, or answer itself; routes that the operator opened do not ask it."""
