@@ -36,10 +36,10 @@ class TableClosed(Exception):
 class Call(concurrent.futures.Future):  # type: ignore[type-arg]  # generic only from Python 3.9 on
     """One request in flight. Works with `wait`, `as_completed` and `asyncio.wrap_future`."""
 
-    def __init__(self, table: "CallTable", call_id: int, method: str, deadline: Deadline,
+    def __init__(self, table: CallTable, method: str, deadline: Deadline,
                  on_progress: Optional[Callable[[Any], None]], dispatcher: Dispatcher) -> None:
         super().__init__()
-        self.id = call_id
+        self.id = 0  # none yet
         self.method = method
         self.deadline = deadline
         self.started = time.monotonic()
@@ -93,9 +93,12 @@ class CallTable:
     def __len__(self) -> int:
         return len(self._pending)
 
-    def open(self, method: str, deadline: Deadline, on_progress: Optional[Callable[[Any], None]] = None) -> Call:
-        """A new pending call with an id of its own. Raises `TooManyCalls`, `TableClosed`."""
-        call = Call(self, 0, method, deadline, on_progress, self._dispatcher)
+    def make(self, method: str, deadline: Deadline, on_progress: Optional[Callable[[Any], None]] = None) -> Call:
+        """A call that is not pending yet: whoever holds it can give it up, at whatever point he is interrupted."""
+        return Call(self, method, deadline, on_progress, self._dispatcher)
+
+    def open(self, call: Call) -> None:
+        """Make a call pending, with an id of its own. Raises `TooManyCalls`, `TableClosed`."""
         with self._lock:
             if self._closed is not None:
                 raise TableClosed(self._closed)
@@ -103,8 +106,7 @@ class CallTable:
                 raise TooManyCalls
             call.id = self._issue_id()
             self._pending[call.id] = call
-            self.last_method = method
-        return call
+            self.last_method = call.method
 
     def take(self, call_id: int, outcome: str) -> Optional[Call]:
         """The pending call, now the caller's to end, counted as `outcome`; None where somebody else has ended it."""
@@ -116,10 +118,10 @@ class CallTable:
             call.timer.cancel()
         return call
 
-    def forget(self, call_id: int) -> None:
-        """Take back a call that was never sent: it is not counted."""
+    def forget(self, call_id: int) -> bool:
+        """Take back a call that was never sent: it is not counted. False where somebody else has ended it."""
         with self._lock:
-            self._pending.pop(call_id, None)
+            return self._pending.pop(call_id, None) is not None
 
     def find(self, call_id: int) -> Optional[Call]:
         """The pending call, which stays pending."""

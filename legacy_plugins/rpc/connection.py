@@ -9,9 +9,10 @@ with `fail_pending`, so that callers find a state and a crash report that are tr
 from __future__ import annotations
 
 import concurrent.futures
+import logging
+import queue
 import threading
 import time
-from queue import Empty, SimpleQueue
 from typing import Any, Callable, Optional
 
 from legacy_plugins.errors import PluginBusy, PluginError, PluginNotRunning, PluginTimeout
@@ -19,8 +20,16 @@ from legacy_plugins.protocol.handshake import CANCEL_REQUEST
 from legacy_plugins.protocol.messages import RequestId
 from legacy_plugins.protocol.peer import Peer
 from legacy_plugins.rpc.budget import MessageBudget
-from legacy_plugins.rpc.calls import (CANCELLED, CRASHED, TIMED_OUT, Call, CallOutcome, CallTable, TableClosed,
-                                      TooManyCalls)
+from legacy_plugins.rpc.calls import (
+    CANCELLED,
+    CRASHED,
+    TIMED_OUT,
+    Call,
+    CallOutcome,
+    CallTable,
+    TableClosed,
+    TooManyCalls,
+)
 from legacy_plugins.rpc.conversation import ConnectionLimits, ConversationHandler, EndReason
 from legacy_plugins.rpc.deadline import Deadline
 from legacy_plugins.rpc.dispatcher import shared_dispatcher
@@ -30,6 +39,7 @@ from legacy_plugins.rpc.reader import Reader
 from legacy_plugins.rpc.stalls import PartialWatch, StallWatch
 from legacy_plugins.transport.base import ByteStream
 
+_log = logging.getLogger("legacy_plugins.rpc")
 _ENDED = object()
 _TIMEOUTS = (TimeoutError, concurrent.futures.TimeoutError)
 
@@ -65,9 +75,20 @@ class Connection:
         return self._reader.late_answers
 
     def start(self) -> None:
-        """Start the reader and the writer."""
-        for run, role in ((self._reader.run, "reader"), (self.outbox.run, "writer")):
-            threading.Thread(target=run, name=f"{self.name}-{role}", daemon=True).start()
+        """Start the writer and the reader. Raises `RuntimeError`, with the stream closed, when no thread is left."""
+        writer, reader = (threading.Thread(target=run, name=f"{self.name}-{role}", daemon=True)
+                          for run, role in ((self.outbox.run, "writer"), (self._reader.run, "reader")))
+        try:
+            writer.start()
+            reader.start()
+        except RuntimeError:
+            self.outbox.close(0.0)
+            if not writer.is_alive():
+                self._stream.close_write()
+            self._stream.interrupt()
+            while self._stream.read():
+                pass
+            raise
 
     # ---- asking
 
@@ -78,15 +99,16 @@ class Connection:
         Raises `RpcError` as the other side answered, `PluginTimeout`, `PluginBusy`, what the owner failed the call with
         when the conversation ended, `TypeError`/`ValueError` for params that are not JSON.
         """
-        inbox: Optional["SimpleQueue[Any]"] = SimpleQueue() if on_progress is not None else None
-        call = self._begin(method, params, Deadline(timeout), None if inbox is None else inbox.put)
+        inbox: Optional[queue.SimpleQueue[Any]] = queue.SimpleQueue() if on_progress is not None else None
+        call = self.calls.make(method, Deadline(timeout), None if inbox is None else inbox.put)
         try:
+            self._send(call, params)
             if inbox is not None and on_progress is not None:
                 call.add_internal_callback(lambda _: inbox.put(_ENDED))
                 self._relay_progress(call, inbox, on_progress)
             else:
-                call.exception(call.deadline.left())
-        except BaseException as error:  # a time-out, but also KeyboardInterrupt in the middle of the wait
+                self._wait(call)
+        except BaseException as error:  # noqa: BLE001 - a time-out, but also KeyboardInterrupt, at any point
             return self._give_up(call, error)
         return call.result()
 
@@ -94,9 +116,14 @@ class Connection:
                on_progress: Optional[Callable[[Any], None]] = None) -> Call:
         """Call a method without waiting; the Future fails with `PluginTimeout` by itself after `timeout` seconds."""
         relay = None if on_progress is None else (lambda value: self._dispatcher.post(on_progress, value))
-        call = self._begin(method, params, Deadline(timeout), relay)
-        call.timer = self._reactor.call_later(call.deadline.left(), lambda: self._expire(call))
-        if call.done():
+        call = self.calls.make(method, Deadline(timeout), relay)
+        try:
+            self._send(call, params)
+            call.timer = self._reactor.call_later(call.deadline.left(), lambda: self._expire(call))
+        except BaseException as error:
+            self._give_up(call, error)
+            raise
+        if self.calls.find(call.id) is not call:  # whoever ended it may have looked for the timer too early
             call.timer.cancel()
         return call
 
@@ -176,40 +203,52 @@ class Connection:
 
     # ---- calls
 
-    def _begin(self, method: str, params: Any, deadline: Deadline, on_progress: Optional[Callable[[Any], None]]) -> Call:
+    def _send(self, call: Call, params: Any) -> None:
+        """Make the call pending and send it. Unless it was, it is pending no more when this raises an `Exception`."""
         text = self._params_text(params)
         try:
-            call = self.calls.open(method, deadline, on_progress)
+            self.calls.open(call)
         except TooManyCalls:
-            raise PluginBusy(self.name, message=f"plugin {self.name!r} has {self.limits.max_pending} calls pending, the "
-                             "limit (limits.maxPending); try again later or raise the limit") from None
+            raise PluginBusy(self.name, message=f"plugin {self.name!r} has {self.limits.max_pending} calls pending, "
+                             "the limit (limits.maxPending); try again later or raise the limit") from None
         except TableClosed as closed:
             raise closed.error() from None
         try:
-            frame = self._peer.request_frame(call.id, method, text)
-            call.entry = self.outbox.send(frame, min(self.limits.send_patience, deadline.left()))
-        except BaseException as error:
+            frame = self._peer.request_frame(call.id, call.method, text)
+            call.entry = self.outbox.send(frame, min(self.limits.send_patience, call.deadline.left()))
+        except (OutboxFull, OutboxClosed) as error:
+            if self.calls.forget(call.id):  # else it has failed already, for a better reason
+                raise (self._busy() if isinstance(error, OutboxFull) else self._closed_error()) from None
+        except Exception:
             self.calls.forget(call.id)
-            if isinstance(error, OutboxFull):
-                raise self._busy() from None
-            if isinstance(error, OutboxClosed):
-                raise self._closed_error() from None
             raise
-        return call
 
     def _params_text(self, params: Any) -> Optional[str]:
         if params is None:
             return None
         if not isinstance(params, (dict, list, tuple)):
-            raise TypeError(f"params must be a dict, a list or None (JSON-RPC 2.0, section 4.2), not {type(params).__name__}")
+            raise TypeError("params must be a dict, a list or None (JSON-RPC 2.0, section 4.2), "
+                            f"not {type(params).__name__}")
         return self._peer.codec.encode(params)
 
-    def _relay_progress(self, call: Call, inbox: "SimpleQueue[Any]", on_progress: Callable[[Any], None]) -> None:
+    def _wait(self, call: Call) -> None:
+        """Raises one of `_TIMEOUTS` when the call's time is over, by our clock: a lock's may differ, or jump."""
+        while True:
+            try:
+                call.exception(call.deadline.left())
+                return
+            except _TIMEOUTS:
+                if call.deadline.expired:
+                    raise
+
+    def _relay_progress(self, call: Call, inbox: queue.SimpleQueue[Any], on_progress: Callable[[Any], None]) -> None:
         while True:
             try:
                 value = inbox.get(timeout=call.deadline.left())
-            except Empty:
-                raise TimeoutError from None
+            except queue.Empty:
+                if call.deadline.expired:
+                    raise TimeoutError from None
+                continue
             if value is _ENDED:
                 return
             on_progress(value)
@@ -219,7 +258,7 @@ class Connection:
         timed_out = isinstance(cause, _TIMEOUTS) and call.deadline.expired
         outcome = TIMED_OUT if timed_out else CANCELLED
         if self.calls.take(call.id, outcome) is None:
-            if timed_out:
+            if timed_out and call.id:
                 return call.result()
             raise cause
         self._given_up(call, outcome)
@@ -250,21 +289,31 @@ class Connection:
         self._report(call, outcome)
 
     def _report(self, call: Call, outcome: str) -> None:
-        self._handler.on_outcome(CallOutcome(call.method, outcome, time.monotonic() - call.started))
+        try:
+            self._handler.on_outcome(CallOutcome(call.method, outcome, time.monotonic() - call.started))
+        except Exception:  # noqa: BLE001 - whoever ends calls has others to end
+            _log.exception("an outcome could not be reported; please report it")
 
     def _timeout_error(self, call: Call) -> PluginTimeout:
-        return PluginTimeout(f"plugin {self.name!r} did not answer {call.method!r} within {call.deadline.seconds:g} s; it was "
-                             "told to cancel, but may have done the work", plugin=self.name)
+        return PluginTimeout(f"plugin {self.name!r} did not answer {call.method!r} within {call.deadline.seconds:g} s; "
+                             "it was told to cancel, but may have done the work", plugin=self.name)
 
     def _busy(self) -> PluginBusy:
-        return PluginBusy(self.name, message=f"plugin {self.name!r} does not read fast enough: {self.outbox.queued_bytes} "
-                          f"bytes wait, the limit (limits.queueBytes) is {self.limits.queue_bytes}; nothing was sent")
+        return PluginBusy(self.name, message=f"plugin {self.name!r} does not read fast enough: "
+                          f"{self.outbox.queued_bytes} bytes wait, the limit (limits.queueBytes) is "
+                          f"{self.limits.queue_bytes}; nothing was sent")
 
     def _closed_error(self) -> PluginError:
         why = self._end.text if self._end is not None else "it is being stopped"
         return PluginNotRunning(self.name, message=f"the conversation with plugin {self.name!r} has ended: {why}")
 
-    def _on_broken(self, text: str) -> None:
-        """On a writing thread: the other side closed its stdin. Usually it is dead, and the reader says more."""
+    def _on_broken(self, text: str, fault: Optional[str]) -> None:
+        """On a writing thread: nothing more can be sent."""
+        if fault is not None:
+            self.end(EndReason(text, fault))
+            return
         reason = EndReason(f"it closed its stdin ({text})", "closed stdin")
-        self._reactor.call_later(0.05, lambda: self.end(reason))
+        try:  # usually it is dead, and the reader says more
+            self._reactor.call_later(0.05, lambda: self.end(reason))
+        except (OSError, RuntimeError):  # the reactor never ran, and cannot be started now
+            self.end(reason)

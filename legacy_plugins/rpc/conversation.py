@@ -57,7 +57,7 @@ class ConversationHandler:
         """A line of other output came before the first frame."""
 
     def on_end(self, reason: EndReason) -> None:
-        """The conversation has ended; called once, by the reader, the writer or the supervising thread."""
+        """The conversation has ended; called once, by the reader, the writer, the supervising or a calling thread."""
 
     def on_drained(self) -> None:
         """All that came before the end has been handled; on the reader thread, after `on_end`."""

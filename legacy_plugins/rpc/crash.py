@@ -33,7 +33,7 @@ class CrashReport:
 
     @classmethod
     def of(cls, plugin: str, status: Optional[ExitStatus], reason: EndReason, *, stderr_tail: Sequence[str] = (),
-           last_method: Optional[str] = None, uptime: Optional[float] = None, pid: Optional[int] = None) -> "CrashReport":
+           last_method: Optional[str] = None, uptime: Optional[float] = None, pid: Optional[int] = None) -> CrashReport:
         """The report for a process with this exit status (None: it still ran) and this end of its conversation."""
         code = status.code if status else None
         signal = status.signal_name if status else None

@@ -1,17 +1,25 @@
 """A moment until which something may take, as an object that is handed down instead of a shrinking time-out."""
 from __future__ import annotations
 
+import math
 import time
+
+_LONGEST = 1e9  # seconds; the system's own waits take no more than about ten times that
 
 
 class Deadline:
-    """`seconds` from now on the monotonic clock; a jump of the wall clock changes nothing."""
+    """`seconds` from now on the monotonic clock; a jump of the wall clock changes nothing.
+
+    Raises `ValueError` for infinity and NaN: nothing here waits for ever.
+    """
 
     __slots__ = ("seconds", "at")
 
     def __init__(self, seconds: float) -> None:
+        if not -math.inf < seconds < math.inf:
+            raise ValueError(f"a time-out is a finite number of seconds, not {seconds!r}")
         self.seconds = seconds
-        self.at = time.monotonic() + seconds
+        self.at = time.monotonic() + min(seconds, _LONGEST)
 
     def left(self) -> float:
         """Seconds until the deadline, never negative."""

@@ -57,10 +57,17 @@ class Dispatcher:
         """With the lock held."""
         self._jobs.append(job)
         if self._thread is None:
-            self._thread = threading.Thread(target=self._run, name="legacy-plugins-dispatch", daemon=True)
-            self._thread.start()
+            self._start()
         elif not self._busy:
             self._changed.notify()
+
+    def _start(self) -> None:
+        """With the lock held."""
+        self._thread = threading.Thread(target=self._run, name="legacy-plugins-dispatch", daemon=True)
+        try:
+            self._thread.start()
+        except RuntimeError:  # no thread is left: the next job tries again. Or the interpreter ends: none will run
+            self._thread = None
 
     def _run(self) -> None:
         while True:
@@ -74,7 +81,7 @@ class Dispatcher:
                     self._offers -= 1
             try:
                 callback(*args)
-            except Exception:  # noqa: BLE001 - user code; the next job must run
+            except BaseException:  # noqa: BLE001 - user code, which may even say sys.exit(); the next job must run
                 _log.exception("a callback raised on the dispatch thread")
             del callback, args  # do not keep a result alive while waiting
 

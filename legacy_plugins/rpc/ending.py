@@ -1,18 +1,19 @@
 """How a program and its conversation end: seeing the exit, the stop ladder, and the teardown that tells the truth.
 
-Order matters in a teardown. The exit is seen without reaping; what the program said last is drained, within a bound; the
-owner draws up its report; only then do pending calls fail, so that whoever wakes finds a state and a report that are
-true; then the rest of the process group is killed, descriptors are given back, the process is reaped. A program whose
-grandchild holds its pipes open must not delay any of it, so nothing waits for EOF.
+Order matters in a teardown. The exit is seen without reaping; what the program said last is drained, within a bound;
+the owner draws up its report; only then do pending calls fail, so that whoever wakes finds a state and a report that
+are true; then the rest of the process group is killed, descriptors are given back, the process is reaped. A program
+whose grandchild holds its pipes open must not delay any of it, so nothing waits for EOF.
 
 Everything here runs on the supervising thread.
 """
 from __future__ import annotations
 
+import logging
 import signal
 from typing import Callable, Optional
 
-from legacy_plugins.errors import PluginError
+from legacy_plugins.errors import PluginCrashed, PluginError
 from legacy_plugins.rpc.connection import Connection
 from legacy_plugins.rpc.conversation import EndReason
 from legacy_plugins.rpc.reactor import Reactor, Timer
@@ -20,6 +21,7 @@ from legacy_plugins.transport.base import ExitStatus, Process
 from legacy_plugins.transport.process import KILL
 from legacy_plugins.transport.stderr import LogPump
 
+_log = logging.getLogger("legacy_plugins.rpc")
 #: How long a program whose stdout has ended may take to exit before it counts as one that only closed it, in seconds.
 EXIT_GRACE_SECONDS = 0.1
 #: How long the last words may take to be read, in seconds.
@@ -65,8 +67,8 @@ class ExitWatch:
 class StopLadder:
     """Ends a program that was told to: EOF on its stdin, SIGTERM after `grace` seconds, SIGKILL after half of it again.
 
-    `farewell(done)`, where given, is the first rung: it says goodbye in the program's own protocol and calls `done` when
-    that was heard; EOF follows then, or after half the grace at the latest.
+    `farewell(done)`, where given, is the first rung: it says goodbye in the program's own protocol and calls `done`
+    when that was heard; EOF follows then, or after half the grace at the latest.
     """
 
     def __init__(self, reactor: Reactor, process: Process, connection: Connection, grace: float,
@@ -96,7 +98,8 @@ class Teardown:
     """From the end of a conversation to the end of its process.
 
     `conclude(status, reason)` is called once, when the last words are in; it returns what makes the error that each
-    pending call fails with. `releasing()` is called while the process's number is still its own, `done()` when all is over.
+    pending call fails with. `releasing()` is called while the process's number is still its own, `done()` when all is
+    over.
     """
 
     def __init__(self, reactor: Reactor, process: Process, connection: Connection, pump: Optional[LogPump], *,
@@ -171,11 +174,17 @@ class Teardown:
         assert self._reason is not None
         if self._timer is not None:
             self._timer.cancel()
-        make_error = self._conclude(self._process.exit_status(), self._reason)
-        self._connection.fail_pending(make_error)
+        self._connection.fail_pending(self._make_error(self._reason))
         self._connection.close_writing(0.0)
         self._process.send_signal(KILL)  # the group: children that it left behind
         self._reap(REAP_SECONDS)
+
+    def _make_error(self, reason: EndReason) -> Callable[[], PluginError]:
+        try:
+            return self._conclude(self._process.exit_status(), reason)
+        except Exception:  # noqa: BLE001 - whatever the owner's trouble is, callers must not wait for ever
+            _log.exception("the owner of %r failed at its end; please report it", self._connection.name)
+            return lambda: PluginCrashed(plugin=self._connection.name)
 
     def _reap(self, left: float) -> None:
         """Give everything back, once the kill has taken effect."""

@@ -4,15 +4,17 @@ A request is written inline by the thread that makes it when nothing waits and n
 on the way. Whatever the stream does not take at once, and every notification, goes through the queue, which the writer
 thread drains in pieces of up to 64 KiB. The order in which frames were given is the order in which they are written.
 
-The lock guards the queue and the right to write (`_writing`); nothing is written while it is held. Only the writer
-thread waits for room and closes the stream's writing side.
+The lock guards the queue and the right to write (`_writer`); nothing is written while it is held. Only the writer
+thread waits for room and closes the stream's writing side. Signal handlers may raise in a thread that sends, at any
+point (Ctrl-C, time limits of task queues): what they leave half done is put in order, or the conversation ends.
 """
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections import deque
-from typing import Callable, Deque, List, Optional
+from typing import Any, Callable, Deque, List, Optional
 
 from legacy_plugins.transport.base import ByteStream, StreamClosed
 from legacy_plugins.transport.stdio import block_sigpipe, sigpipe_kills
@@ -20,6 +22,9 @@ from legacy_plugins.transport.stdio import block_sigpipe, sigpipe_kills
 #: How much the writer thread gives to the stream at once, in bytes, where the queue has it.
 COALESCED_BYTES = 65536
 _STALL_POLL_SECONDS = 0.1
+_MANY_TAKEN_BACK = 64
+_THREAD = object()  # the writer thread, as the holder of the right to write
+_log = logging.getLogger("legacy_plugins.rpc")
 
 
 class OutboxFull(Exception):
@@ -43,9 +48,13 @@ class Entry:
 
 
 class Outbox:
-    """The writing side of a conversation. All methods: any thread, but `run`, which is the writer thread's."""
+    """The writing side of a conversation. All methods: any thread, but `run`, which is the writer thread's.
 
-    def __init__(self, stream: ByteStream, max_bytes: int, *, on_broken: Callable[[str], None],
+    `on_broken(text, fault)` tells once that nothing more can be sent; `fault` None: the other side takes no more.
+    `on_stall()` tells that the stream takes nothing just now. Both are called on writing threads.
+    """
+
+    def __init__(self, stream: ByteStream, max_bytes: int, *, on_broken: Callable[[str, Optional[str]], None],
                  on_stall: Callable[[], None]) -> None:
         self._stream = stream
         self._max_bytes = max_bytes
@@ -55,11 +64,13 @@ class Outbox:
         self._changed = threading.Condition(self._lock)
         self._queue: Deque[Entry] = deque()
         self._rest: Optional[memoryview] = None  # of the first entry, when some of it has been written
-        self._bytes = 0
-        self._writing = False
+        self._bytes = 0  # of what is queued and not dropped
+        self._dropped = 0  # entries that were taken back and still stand in the queue
+        self._writer: Any = None  # who has the right to write: an entry's sender, _THREAD, nobody
         self._waiting = False  # the writer thread waits for work
         self._closed = False
-        self._broken_off = False  # the other side takes no more: what is sent now is lost, as in the pipe of a dead reader
+        self._broken_off = False  # the other side takes no more: what is sent now is lost, as in a dead reader's pipe
+        self._emptied = False  # the queue was given up, and its entries are not counted any more
         self._flush_until = 0.0
         self._senders_waiting = 0
         self.stalled_since: Optional[float] = None
@@ -74,7 +85,7 @@ class Outbox:
     @property
     def queued(self) -> int:
         """Frames that wait to be written."""
-        return len(self._queue)
+        return max(0, len(self._queue) - self._dropped)
 
     def send(self, frame: bytes, patience: float = 0.0) -> Entry:
         """Write a frame now if that is possible without waiting, else queue it. Raises `OutboxFull`, `OutboxClosed`.
@@ -82,31 +93,29 @@ class Outbox:
         `patience`: how long it may wait for room in a full queue, in seconds.
         """
         entry = Entry(frame)
-        with self._lock:
-            if self._broken_off:
-                return entry
-            if self._writing or self._queue or sigpipe_kills():
-                self._enqueue(entry, patience)
-                return entry
-            self._check_room(len(frame), patience)
-            self._writing = entry.started = True
+        taken: Optional[int] = 0  # None: not known
         try:
+            with self._lock:
+                if self._broken_off:
+                    return entry
+                if self._writer is not None or self._queue or sigpipe_kills():
+                    self._enqueue(entry, patience)
+                    return entry
+                if self._closed:
+                    raise OutboxClosed
+                entry.started = True
+                self._writer = entry
+            taken = None
             taken = self._stream.write(memoryview(frame))
+            with self._lock:
+                self._settle(entry, taken)
+        except (OutboxFull, OutboxClosed):
+            raise
         except StreamClosed as error:
-            self._broken(error)
-            return entry
-        with self._lock:
-            self._writing = False
-            if taken == len(frame):
-                entry.sent = True
-            else:
-                self._rest = memoryview(frame)[taken:]
-                self._bytes += len(frame)
-                self._queue.appendleft(entry)
-            if self._closed:
-                self._changed.notify_all()
-            elif self._queue:
-                self._wake()
+            self._broken(str(error))
+        except BaseException as error:
+            self._interrupted(entry, taken, error)
+            raise
         return entry
 
     def post(self, frame: bytes, patience: float = 0.0) -> Entry:
@@ -123,8 +132,14 @@ class Outbox:
             if entry.started or entry.dropped:
                 return False
             entry.dropped = True
-            self._bytes -= len(entry.frame)
-            self._tell_senders()
+            if not self._emptied:
+                self._bytes -= len(entry.frame)
+                self._dropped += 1
+                entry.frame = b""  # it may stand behind one that is stuck for long
+                if self._dropped > _MANY_TAKEN_BACK and self._dropped * 2 > len(self._queue):
+                    self._queue = deque(other for other in self._queue if not other.dropped)
+                    self._dropped = 0
+                self._tell_senders()
             return True
 
     def close(self, flush: float) -> None:
@@ -138,30 +153,36 @@ class Outbox:
     def run(self) -> None:
         """The writer thread."""
         block_sigpipe()
-        while True:
-            batch = self._next_batch()
-            if not batch:
-                break
-            try:
-                if not self._write(batch):
+        try:
+            while True:
+                batch = self._next_batch()
+                if not batch or not self._write(batch):
                     break
-            except StreamClosed as error:
-                self._broken(error)
-                break
+        except StreamClosed as error:
+            self._broken(str(error))
+        except Exception as error:  # noqa: BLE001 - a defect of ours must end this conversation, never hang it
+            _log.exception("a writer thread failed; please report it")
+            self._broken(f"an error in the host's writer: {error!r}", "host error")
         with self._lock:
             self._closed = True
-            while self._writing:  # an inline writer is at it; it never blocks
+            while self._writer is not None and self._writer is not _THREAD:  # an inline writer; it never blocks
                 self._changed.wait(_STALL_POLL_SECONDS)
-            self._writing = True  # for ever: nobody may touch the descriptor any more
+            self._writer = _THREAD  # for ever: nobody may touch the descriptor any more
+            self._empty()
+        self.stalled_since = None
         self._stream.close_write()
         self.finished.set()
 
+    # ---- with the lock held
+
     def _check_room(self, size: int, patience: float) -> None:
-        """With the lock held, which waiting lets go. A frame over the bound is let in only when nothing waits."""
+        """Waiting lets the lock go. A frame over the bound is let in only when nothing waits."""
         if patience > 0 and not self._has_room(size):
             self._senders_waiting += 1
-            self._changed.wait_for(lambda: self._closed or self._has_room(size), patience)
-            self._senders_waiting -= 1
+            try:
+                self._changed.wait_for(lambda: self._closed or self._has_room(size), patience)
+            finally:
+                self._senders_waiting -= 1
         if self._closed:
             raise OutboxClosed
         if not self._has_room(size):
@@ -171,22 +192,61 @@ class Outbox:
         return not self._bytes or self._bytes + size <= self._max_bytes
 
     def _tell_senders(self) -> None:
-        """With the lock held: there is more room."""
+        """There is more room."""
         if self._senders_waiting:
             self._changed.notify_all()
 
     def _enqueue(self, entry: Entry, patience: float) -> None:
-        """With the lock held."""
+        """The entry comes last: whatever a signal handler interrupts, none stands in the queue that nobody knows of."""
         self._check_room(len(entry.frame), patience)
-        self._queue.append(entry)
-        self._bytes += len(entry.frame)
         self._wake()
+        self._bytes += len(entry.frame)
+        self._queue.append(entry)
 
     def _wake(self) -> None:
-        """With the lock held."""
         if self._waiting:
-            self._waiting = False
             self._changed.notify_all()
+            self._waiting = False
+
+    def _settle(self, entry: Entry, taken: int) -> None:
+        """After an inline write: let go of the right to write. What was not taken goes to the head of the queue."""
+        if taken == len(entry.frame):
+            entry.sent = True
+        elif not self._queue or self._queue[0] is not entry:
+            self._rest = memoryview(entry.frame)[taken:]
+            self._bytes += len(entry.frame)
+            self._queue.appendleft(entry)
+        if self._closed:
+            self._changed.notify_all()
+        elif self._queue:
+            self._wake()
+        self._writer = None
+
+    def _empty(self) -> None:
+        """What waits will never be sent."""
+        self._queue.clear()
+        self._rest = None
+        self._bytes = self._dropped = 0
+        self._emptied = True
+        self._changed.notify_all()
+
+    # ---- without it
+
+    def _interrupted(self, entry: Entry, taken: Optional[int], error: BaseException) -> None:
+        """`send` was left half done, at whatever point: put everything in order, or end the conversation."""
+        with self._lock:
+            if self._writer is entry and taken:
+                self._settle(entry, taken)
+            elif self._writer is entry and taken == 0:
+                if self._queue and self._queue[0] is entry:
+                    self._queue.popleft()
+                self._rest = self._writer = None
+            self._bytes = sum(len(waiting.frame) for waiting in self._queue)
+            self._changed.notify_all()
+            lost = self._writer is entry
+        if lost:
+            self._broken(f"{type(error).__name__} interrupted the writing of a frame; how much of it was written is "
+                         "not known", "interrupted write")
 
     def _next_batch(self) -> List[Entry]:
         """Wait for work; the entries that are written next, together with the right to write. Empty: all is done."""
@@ -194,13 +254,14 @@ class Outbox:
             while True:
                 while self._queue and self._queue[0].dropped:
                     self._queue.popleft()
-                if self._queue and not self._writing:
+                    self._dropped -= 1
+                if self._queue and self._writer is None:
                     break
-                if self._closed and not self._writing:
+                if self._closed and self._writer is None:
                     return []
                 self._waiting = True
                 self._changed.wait()
-            self._writing = True
+            self._writer = _THREAD
             if self._rest is not None:
                 return [self._queue[0]]
             batch: List[Entry] = []
@@ -222,38 +283,44 @@ class Outbox:
             data = memoryview(batch[0].frame if len(batch) == 1 else b"".join([entry.frame for entry in batch]))
         while data:
             taken = self._stream.write(data)
-            data = data[taken:]
-            if not taken and not self._wait_for_room():
+            if taken:
+                self.stalled_since = None
+                data = data[taken:]
+            elif not self._wait_for_room():
                 return False
         self._done(batch)
         return True
 
     def _wait_for_room(self) -> bool:
-        if self.stalled_since is None:
-            self.stalled_since = time.monotonic()
-            self._on_stall()
-        while not self._stream.wait_writable(_STALL_POLL_SECONDS):
-            if self._closed and time.monotonic() >= self._flush_until:
-                return False
-        return True
+        self.stalled_since = time.monotonic()
+        self._on_stall()
+        while True:
+            seconds = _STALL_POLL_SECONDS
+            if self._closed:
+                seconds = min(seconds, self._flush_until - time.monotonic())
+                if seconds <= 0:
+                    return False
+            if self._stream.wait_writable(seconds):
+                return True
 
     def _done(self, batch: List[Entry]) -> None:
-        self.stalled_since = None
         with self._lock:
             for entry in batch:
                 while self._queue[0] is not entry:  # dropped ones between
                     self._queue.popleft()
+                    self._dropped -= 1
                 self._queue.popleft()
                 entry.sent = True
                 self._bytes -= len(entry.frame)
-            self._writing = False
+            if not self._queue:
+                self._bytes = 0  # whatever was interrupted while it was counted
+            self._writer = None
             self._tell_senders()
 
-    def _broken(self, error: StreamClosed) -> None:
-        """The other side takes no more: what waits will never be sent."""
+    def _broken(self, text: str, fault: Optional[str] = None) -> None:
+        """Nothing more can be sent. Whoever has the right to write."""
         with self._lock:
             self._closed = self._broken_off = True
-            self._writing = False
-            self._queue.clear()
-            self._changed.notify_all()
-        self._on_broken(str(error))
+            self._writer = None
+            self._empty()
+        self._on_broken(text, fault)

@@ -23,7 +23,7 @@ from legacy_plugins.rpc.ending import StopLadder, Teardown
 from legacy_plugins.rpc.reactor import shared_reactor
 from legacy_plugins.rpc.workers import WorkerPool
 from legacy_plugins.transport.base import ExitStatus
-from legacy_plugins.transport.process import ChildProcess, LaunchSpec
+from legacy_plugins.transport.process import KILL, ChildProcess, LaunchSpec
 from legacy_plugins.transport.stderr import LogPump
 
 _log = logging.getLogger("legacy_plugins.rpc")
@@ -37,7 +37,8 @@ class JsonRpcProcess(ConversationHandler):
     Usable as a context manager. All methods may be called from any thread. Raises `PluginStartFailed`.
     """
 
-    def __init__(self, argv: Sequence[str], *, cwd: Optional[str] = None, env: Optional[Mapping[str, str]] = None) -> None:
+    def __init__(self, argv: Sequence[str], *, cwd: Optional[str] = None,
+                 env: Optional[Mapping[str, str]] = None) -> None:
         self.name = os.path.basename(argv[0])
         self._methods: Dict[str, Callable[[Any], Any]] = {}
         self._handlers = WorkerPool(1, name=f"{self.name}-handler", max_waiting=_MAX_WAITING)  # one: order is kept
@@ -47,18 +48,34 @@ class JsonRpcProcess(ConversationHandler):
         self._ended = threading.Event()
         self._teardown: Optional[Teardown] = None
         self._ladder: Optional[StopLadder] = None
+        self._owner = os.getpid()
         self._reactor = shared_reactor()
         try:
+            self._reactor.start()
             self._process = ChildProcess(LaunchSpec(tuple(argv), cwd, None if env is None else dict(env)))
+            self._begin(self._process)
         except OSError as error:
-            raise PluginStartFailed(self.name, message=f"cannot start {self.name!r}: {explain_spawn_error(error, argv, cwd)}"
-                                    ) from None
-        assert self._process.log_stream is not None
-        self._pump = LogPump(self._process.log_stream, self._keep_tail, lambda: None, self.on_drained, name=self.name)
-        self._connection = Connection(self._process.stream, self, name=self.name, limits=ConnectionLimits())
+            raise self._start_failed(explain_spawn_error(error, argv, cwd)) from None
+        except RuntimeError as error:  # no thread is left, or the interpreter ends
+            raise self._start_failed(str(error)) from None
+
+    def _begin(self, process: ChildProcess) -> None:
+        """Start the threads. Raises `RuntimeError`, with the program on its way out, when none is left."""
+        assert process.log_stream is not None
+        self._pump = LogPump(process.log_stream, self._keep_tail, lambda: None, self.on_drained, name=self.name)
+        self._connection = Connection(process.stream, self, name=self.name, limits=ConnectionLimits())
         self._reactor.post(self._supervise)  # before the threads, whose first words may be their last
-        self._pump.start()
-        self._connection.start()
+        try:
+            self._connection.start()
+            self._pump.start()
+        except BaseException:
+            self._closing = True
+            self._pump.close()
+            self._reactor.post(process.send_signal, KILL)  # the rest goes as with any program that ends
+            raise
+
+    def _start_failed(self, why: str) -> PluginStartFailed:
+        return PluginStartFailed(self.name, message=f"cannot start {self.name!r}: {why}")
 
     @property
     def pid(self) -> int:
@@ -68,17 +85,20 @@ class JsonRpcProcess(ConversationHandler):
 
     def request(self, method: str, params: Any = None, timeout: float = 5.0, *,
                 on_progress: Optional[Callable[[Any], None]] = None) -> Any:
-        """Call a method and wait at most `timeout` seconds. Raises as `Connection.request` does, and `PluginCrashed`."""
-        return self._connection.request(method, params, timeout, on_progress)
+        """Call a method and wait at most `timeout` seconds.
+
+        Raises as `Connection.request` does, `PluginCrashed`, `PluginNotRunning` when it was closed.
+        """
+        return self._own.request(method, params, timeout, on_progress)
 
     def submit(self, method: str, params: Any = None, timeout: float = 5.0, *,
                on_progress: Optional[Callable[[Any], None]] = None) -> Call:
         """The same without waiting: a `concurrent.futures.Future` that expires by itself."""
-        return self._connection.submit(method, params, timeout, on_progress)
+        return self._own.submit(method, params, timeout, on_progress)
 
     def notify(self, method: str, params: Any = None) -> None:
         """Tell the program something; no answer comes."""
-        self._connection.notify(method, params)
+        self._own.notify(method, params)
 
     def on(self, method: str) -> Callable[[Callable[[Any], Any]], Callable[[Any], Any]]:
         """Decorator: `fn(params)` handles what the program sends under `method`; its return value answers a request.
@@ -92,15 +112,25 @@ class JsonRpcProcess(ConversationHandler):
 
     def close(self, timeout: float = 2.0) -> None:
         """Close the program's stdin; after `timeout` seconds SIGTERM, after half of it again SIGKILL. Idempotent."""
+        if os.getpid() != self._owner:  # a forked child: the program is its parent's
+            self._process.abandon()
+            return
         self._closing = True
         self._reactor.post(self._stop, timeout)
         self._ended.wait(timeout * 1.5 + 2.0)
 
-    def __enter__(self) -> "JsonRpcProcess":
+    def __enter__(self) -> JsonRpcProcess:
         return self
 
     def __exit__(self, *exc: object) -> None:
         self.close()
+
+    @property
+    def _own(self) -> Connection:
+        if os.getpid() != self._owner:
+            raise PluginNotRunning(self.name, message=f"{self.name!r} belongs to the process from which this one was "
+                                   "forked; start another one here")
+        return self._connection
 
     # ---- what comes in (reader thread)
 
@@ -128,7 +158,7 @@ class JsonRpcProcess(ConversationHandler):
     def _answer(self, handler: Callable[[Any], Any], request: Request) -> None:
         try:
             self._connection.answer(request.id, handler(request.params))
-        except Exception as error:  # noqa: BLE001 - the program gets an answer whatever the handler does
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - the program gets an answer whatever the handler does
             _log.exception("the handler of %r failed", request.method)
             self._connection.refuse(request.id, INTERNAL_ERROR, f"{type(error).__name__} in the handler")
 

@@ -21,6 +21,8 @@ from typing import Any, Callable, Deque, Dict, List, Optional, Tuple
 from legacy_plugins.transport import descriptors
 
 _log = logging.getLogger("legacy_plugins.rpc")
+_LONGEST_SLEEP_SECONDS = 24 * 3600.0  # `poll` takes no more than 24 days
+_START_SECONDS = 0.1
 
 
 class Timer:
@@ -28,7 +30,7 @@ class Timer:
 
     __slots__ = ("at", "callback", "_reactor")
 
-    def __init__(self, at: float, callback: Callable[[], None], reactor: "Reactor") -> None:
+    def __init__(self, at: float, callback: Callable[[], None], reactor: Reactor) -> None:
         self.at = at
         self.callback: Optional[Callable[[], None]] = callback
         self._reactor = reactor
@@ -44,29 +46,47 @@ class Reactor:
     """See the file's first paragraph. All methods may be called from any thread, unless said otherwise."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()  # guards everything below but _poll and _watched
+        # Guards everything below but _poll and _watched. Re-entrant: a signal handler may interrupt a thread that holds
+        # it, and stop a host, which posts.
+        self._lock = threading.RLock()
         self._jobs: Deque[Callable[[], None]] = deque()
         self._heap: List[Tuple[float, int, Timer]] = []
         self._cancelled = 0
         self._order = itertools.count()
         self._asleep_until: Optional[float] = 0.0  # 0.0: awake; None: no timer
         self._thread: Optional[threading.Thread] = None
-        self._wake: Tuple[int, int] = (-1, -1)
+        self._starting = False
+        self._wake = -1
         self._watched: Dict[int, Callable[[], None]] = {}
         self._poll: Any = None
 
-    def post(self, callback: Callable[..., None], *args: Any) -> None:
-        """Run `callback(*args)` on the supervising thread, in the order of posting."""
+    def start(self) -> None:
+        """Start the thread, if it does not run. Where it does, nothing here ever raises.
+
+        Raises `OSError` or `RuntimeError` when the system has no descriptor or thread left, or the interpreter ends.
+        """
         with self._lock:
+            if self._thread is None and not self._starting:
+                self._starting = True
+                try:
+                    self._start()
+                finally:
+                    self._starting = False
+
+    def post(self, callback: Callable[..., None], *args: Any) -> None:
+        """Run `callback(*args)` on the supervising thread, in the order of posting. Raises as `start` does."""
+        with self._lock:
+            self.start()
             self._jobs.append((lambda: callback(*args)) if args else callback)
-            self._start_or_wake(0.0)
+            self._wake_by(0.0)
 
     def call_later(self, delay: float, callback: Callable[[], None]) -> Timer:
-        """Run `callback()` in `delay` seconds."""
+        """Run `callback()` in `delay` seconds. Raises as `start` does."""
         timer = Timer(time.monotonic() + delay, callback, self)
         with self._lock:
+            self.start()
             heapq.heappush(self._heap, (timer.at, next(self._order), timer))
-            self._start_or_wake(timer.at)
+            self._wake_by(timer.at)
         return timer
 
     def watch(self, fd: int, callback: Callable[[], None]) -> None:
@@ -92,28 +112,47 @@ class Reactor:
                 heapq.heapify(self._heap)
                 self._cancelled = 0
 
-    def _start_or_wake(self, at: float) -> None:
+    def _start(self) -> None:
+        """With the lock held."""
+        wake = descriptors.open_pipe()
+        runs = threading.Event()
+        thread = threading.Thread(target=self._run, args=(wake[0], runs), name="legacy-plugins-supervisor", daemon=True)
+        try:
+            for fd in wake:
+                os.set_blocking(fd, False)
+            thread.start()
+        except BaseException:  # a signal handler may have raised when it runs already
+            if not runs.wait(_START_SECONDS):
+                for fd in wake:
+                    descriptors.close(fd)
+                raise
+            self._wake, self._thread = wake[1], thread
+            raise
+        self._wake, self._thread = wake[1], thread
+
+    def _wake_by(self, at: float) -> None:
         """With the lock held: make sure that the thread is awake at `at`."""
-        if self._thread is None:
-            self._wake = descriptors.open_pipe()
-            os.set_blocking(self._wake[0], False)
-            os.set_blocking(self._wake[1], False)
-            self._thread = threading.Thread(target=self._run, name="legacy-plugins-supervisor", daemon=True)
-            self._thread.start()
-        elif self._asleep_until is None or self._asleep_until > at:
+        if self._asleep_until is None or self._asleep_until > at:
             self._asleep_until = 0.0
             try:
-                os.write(self._wake[1], b"\0")
+                os.write(self._wake, b"\0")
             except BlockingIOError:
                 pass  # full of wake-ups already
 
-    def _run(self) -> None:
+    def _run(self, wake: int, runs: threading.Event) -> None:
+        runs.set()
         self._poll = select.poll()
-        self._poll.register(self._wake[0], select.POLLIN)
+        self._poll.register(wake, select.POLLIN)
         while True:
             for callback in self._due():
                 self._call(callback)
-            self._sleep()
+            ready = self._sleep()
+            if wake in ready:
+                _swallow(wake)
+            for fd, callback in [(fd, self._watched[fd]) for fd in ready if fd != wake]:
+                if self._watched.get(fd) is callback:  # not forgotten meanwhile, nor another's by now
+                    self.unwatch(fd)
+                    self._call(callback)
 
     def _due(self) -> List[Callable[[], None]]:
         """What is to be run now: all posted jobs, then all timers whose time has come."""
@@ -130,36 +169,32 @@ class Reactor:
                     self._cancelled = max(0, self._cancelled - 1)
         return due
 
-    def _sleep(self) -> None:
-        """Wait for the next timer, a wake-up or a watched descriptor, and run the callbacks of the latter."""
+    def _sleep(self) -> List[int]:
+        """Wait for the next timer, a wake-up or a watched descriptor; the descriptors that are readable."""
         with self._lock:
+            until = self._heap[0][0] if self._heap else None
             if self._jobs:
-                return
-            self._asleep_until = self._heap[0][0] if self._heap else None
-            timeout = None if self._asleep_until is None else max(0.0, self._asleep_until - time.monotonic())
-        ready = self._poll.poll(None if timeout is None else timeout * 1000 + 0.5)
+                until = 0.0
+            self._asleep_until = until
+        timeout = None if until is None else min(max(0.0, until - time.monotonic()), _LONGEST_SLEEP_SECONDS) * 1000
+        ready = self._poll.poll(timeout)
         with self._lock:
             self._asleep_until = 0.0
-        for fd, _ in ready:
-            if fd == self._wake[0]:
-                self._swallow_wakeups()
-                continue
-            callback = self._watched.get(fd)
-            self.unwatch(fd)
-            if callback is not None:
-                self._call(callback)
-
-    def _swallow_wakeups(self) -> None:
-        try:
-            os.read(self._wake[0], 4096)
-        except BlockingIOError:
-            pass
+        return [fd for fd, _ in ready]
 
     def _call(self, callback: Callable[[], None]) -> None:
         try:
             callback()
-        except Exception:  # noqa: BLE001 - one plugin's trouble must not end the supervision of the others
+        except BaseException:  # noqa: BLE001 - one plugin's trouble must not end the supervision of the others
             _log.exception("an error in the supervising thread; please report it")
+
+
+def _swallow(wake: int) -> None:
+    """Take the wake-ups out of their pipe."""
+    try:
+        os.read(wake, 4096)
+    except BlockingIOError:
+        pass
 
 
 _reactors: Dict[int, Reactor] = {}

@@ -55,31 +55,33 @@ class Reader:
             error = self._read_all()
             if error is not None:
                 reason = EndReason(str(error), "protocol error", error)
-        except Exception as error:  # noqa: BLE001 - a defect of ours must end this conversation, never hang it
+        except BaseException as error:  # noqa: BLE001 - a defect of ours must end this conversation, never hang it
             _log.exception("the reader of plugin %r failed; please report it", self._name)
             reason = EndReason(f"an error in the host's reader: {error!r}", "host error")
-        self._end(reason)
-        self.drained.set()
-        self._handler.on_drained()
-        while self._stream.read():  # only the reader may close the descriptor that it blocks on
-            pass
+        try:
+            self._end(reason)
+        finally:
+            self._partial.update(False, began_anew=False)
+            self.drained.set()
+            try:
+                self._handler.on_drained()
+            finally:
+                while self._stream.read():  # only the reader may close the descriptor that it blocks on
+                    pass
 
     def _read_all(self) -> Optional[ProtocolError]:
         """Read to the end; what broke the framing, if anything did."""
         while True:
             data = self._stream.read()
-            if not data:
-                self._peer.end()
-                return self._peer.error
-            self._take(self._peer.receive(data))
-            if self._peer.error is not None:
+            self._take(self._peer.receive(data) if data else self._peer.end())
+            if self._peer.error is not None or not data:
                 return self._peer.error
 
     def _take(self, events: List[Event]) -> None:
         unasked = 0
         for event in events:
             if type(event) is Result:
-                self._on_result(event)
+                unasked += self._on_result(event)
             else:
                 unasked += self._on_other(event)
         self._partial.update(self._peer.partial, began_anew=bool(events))
@@ -87,18 +89,19 @@ class Reader:
         if pause:
             self._pause(pause)
 
-    def _on_result(self, result: Result) -> None:
+    def _on_result(self, result: Result) -> int:
+        """A good answer; 1 where nobody waits for it any more."""
         call = self._calls.take(result.id, ANSWERED)
         if call is None:
             self.late_answers += 1
-        else:
-            self._finish(call, ANSWERED, result.result)
+            return 1
+        self._finish(call, ANSWERED, result.result)
+        return 0
 
     def _on_other(self, event: Event) -> int:
         """Everything but a good answer; 1 where it was not asked for."""
         if isinstance(event, Failure):
-            self._on_failure(event)
-            return 0
+            return self._on_failure(event)
         if isinstance(event, Notification):
             if event.method == PROGRESS:
                 self._on_progress(event.params)
@@ -112,16 +115,19 @@ class Reader:
             self._handler.on_stray_output(event.line)
         return 1
 
-    def _on_failure(self, failure: Failure) -> None:
+    def _on_failure(self, failure: Failure) -> int:
+        """An error answer; 1 where nobody waits for it (any more)."""
         if failure.id is None:
-            _log.warning("plugin %r answered with error %d and no id: %.200r", self._name, failure.code, failure.message)
-            return
+            _log.warning("plugin %r answered with error %d and no id: %.200r", self._name, failure.code,
+                         failure.message)
+            return 1
         call = self._calls.take(failure.id, FAILED)
         if call is None:
             self.late_answers += 1
-            return
+            return 1
         error = rpc_error(failure.code, failure.message, failure.data, plugin=self._name)
         self._finish(call, FAILED, error=error)
+        return 0
 
     def _on_progress(self, params: Any) -> None:
         """`$/progress` of ours is `{id, value}`; a language server's, with a token, is ignored."""

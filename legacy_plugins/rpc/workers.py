@@ -9,13 +9,23 @@ from __future__ import annotations
 import logging
 import threading
 from collections import deque
-from typing import Any, Callable, Deque, Tuple
+from typing import Any, Callable, Deque, NamedTuple, Tuple
 
 _log = logging.getLogger("legacy_plugins.rpc")
 
 
+class Afterwards(NamedTuple):
+    """What is left to be done by a thread that takes the next job already."""
+
+    run: Callable[[], Any]
+
+
 class WorkerPool:
-    """At most `max_workers` jobs at a time, and `max_waiting` more that wait. All methods: any thread."""
+    """At most `max_workers` jobs at a time, and `max_waiting` more that wait. All methods: any thread.
+
+    A job may return `Afterwards(fn)`: `fn()` is called on the same thread when that counts as free again. A job whose
+    end somebody waits for who then asks again tells it there; told earlier, they might find the thread still busy.
+    """
 
     def __init__(self, max_workers: int, *, name: str, max_waiting: int = 0) -> None:
         self._changed = threading.Condition()  # guards everything below
@@ -34,10 +44,20 @@ class WorkerPool:
                 return False
             self._jobs.append((job, args))
             if self._threads - self._running < len(self._jobs) and self._threads < self._max_workers:
-                self._threads += 1
-                threading.Thread(target=self._run, name=f"{self._name}-{self._threads}", daemon=True).start()
-            else:
-                self._changed.notify()
+                return self._start() or self._threads > 0
+            self._changed.notify()
+        return True
+
+    def _start(self) -> bool:
+        """With the lock held: one more thread; without any the newest job is taken back."""
+        self._threads += 1
+        try:
+            threading.Thread(target=self._run, name=f"{self._name}-{self._threads}", daemon=True).start()
+        except RuntimeError:  # no thread is left, or the interpreter ends
+            self._threads -= 1
+            if not self._threads:
+                self._jobs.pop()
+            return False
         return True
 
     def close(self) -> None:
@@ -57,10 +77,17 @@ class WorkerPool:
                     return
                 job, args = self._jobs.popleft()
                 self._running += 1
-            try:
-                job(*args)
-            except Exception:  # noqa: BLE001 - the job reports its own errors; the thread must live
-                _log.exception("a job raised in the pool %s", self._name)
+            afterwards = self._do(job, args)
             del job, args
             with self._changed:
                 self._running -= 1
+            if isinstance(afterwards, Afterwards):
+                self._do(afterwards.run, ())
+            del afterwards
+
+    def _do(self, job: Callable[..., Any], args: Tuple[Any, ...]) -> Any:
+        try:
+            return job(*args)
+        except BaseException:  # noqa: BLE001 - user code, which may even say sys.exit(); the thread must live
+            _log.exception("a job raised in the pool %s", self._name)
+            return None

@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import os
 import threading
-from typing import Dict, Set, Tuple
+from contextlib import contextmanager
+from typing import Dict, Iterator, Set, Tuple
 
 _hooked = False
 
@@ -28,7 +29,7 @@ class _Book:
 _books: Dict[int, _Book] = {}
 
 
-def lock() -> "threading.RLock":  # type: ignore[valid-type]
+def lock() -> threading.RLock:  # type: ignore[valid-type]
     """The lock under which descriptors are opened and processes spawned; forks wait for it."""
     return _book().lock
 
@@ -48,6 +49,22 @@ def enter(fd: int) -> int:
     with book.lock:
         book.open.add(fd)
     return fd
+
+
+@contextmanager
+def spawning(*fds: int) -> Iterator[None]:
+    """While a child is spawned that gets the entered descriptors `fds`.
+
+    Nothing forks meanwhile: a forked child would inherit the pipe on which `Popen` waits for the spawned one. And as
+    gevent's `Popen` forks through the hooks below, these leave `fds` alone.
+    """
+    book = _book()
+    with book.lock:
+        book.open.difference_update(fds)
+        try:
+            yield
+        finally:
+            book.open.update(fds)
 
 
 def close(fd: int) -> None:
@@ -90,12 +107,8 @@ def _hook_forks() -> None:
 
 
 def _before_fork() -> None:
-    book = _books.get(os.getpid())
-    if book is not None:
-        book.lock.acquire()
+    _book().lock.acquire()  # made if need be: another thread may need it first while this one forks
 
 
 def _after_fork() -> None:
-    book = _books.get(os.getpid())
-    if book is not None:
-        book.lock.release()
+    _book().lock.release()

@@ -1,9 +1,9 @@
 """A program as a child process with three pipes: how it is spawned, watched, signalled and reaped.
 
-Spawning uses plain `subprocess.Popen` with an argument vector, a new session and the least environment: never a shell,
-never `preexec_fn` (it runs Python in a forked child whose locks may be held), never a parent-death signal (it fires when
-the spawning thread ends). The pipes are raw descriptors, since buffered file objects hang when they are closed from
-another thread or in a forked child. `subprocess.Popen` is looked up at call time, since gevent replaces it.
+Spawning uses plain `subprocess.Popen` with an argument vector, a new session and the least environment: never a
+shell, never `preexec_fn` (it runs Python in a forked child whose locks may be held), never a parent-death signal (it
+fires when the spawning thread ends). The pipes are raw descriptors, since buffered file objects hang when they are
+closed from another thread or in a forked child. `subprocess.Popen` is looked up at call time, since gevent replaces it.
 
 All methods: the supervising thread.
 """
@@ -15,12 +15,13 @@ import signal
 import subprocess
 import sys
 from dataclasses import dataclass
-from typing import Any, Mapping, Optional, Tuple
+from typing import Any, List, Mapping, Optional, Sequence, Tuple
 
 from legacy_plugins.transport import descriptors
 from legacy_plugins.transport.base import ExitStatus, Process
 from legacy_plugins.transport.stdio import PipeReader, PipeStream
 
+_KILL_SECONDS = 1.0
 _PIDFD_OPEN = 434  # the system call's number on every Linux architecture; `os.pidfd_open` came with Python 3.9
 
 
@@ -37,27 +38,40 @@ class ChildProcess(Process):
     """A program that was started. Raises `OSError` when it cannot be, with nothing left behind."""
 
     def __init__(self, spec: LaunchSpec, *, capture_stderr: bool = True) -> None:
-        pipes = [descriptors.open_pipe() for _ in range(3 if capture_stderr else 2)]
-        (child_in, stdin), (stdout, child_out) = pipes[:2]
-        child_err = pipes[2][1] if capture_stderr else None
-        try:
-            self._popen = subprocess.Popen(
-                list(spec.argv), bufsize=0, stdin=child_in, stdout=child_out, stderr=child_err, cwd=spec.cwd,
-                env=None if spec.env is None else dict(spec.env), start_new_session=True, close_fds=True)
-        except BaseException:
-            for pipe in pipes:
-                descriptors.close(pipe[0])
-                descriptors.close(pipe[1])
-            raise
-        for fd in (child_in, child_out, child_err):
-            if fd is not None:
-                descriptors.close(fd)
-        self.pid: Optional[int] = self._popen.pid
-        self.stream = PipeStream(stdout, stdin)
-        self.log_stream = PipeReader(pipes[2][0]) if capture_stderr else None
-        self.exit_fd = open_pidfd(self._popen.pid)
         self._status: Optional[ExitStatus] = None
         self._released = False
+        ends: List[int] = []  # of the pipes: (read, write) for each of stdin, stdout, stderr
+        try:
+            for _ in range(3 if capture_stderr else 2):
+                ends.extend(descriptors.open_pipe())
+            theirs = [ends[0], ends[3], *ends[5:]]
+            self._popen = _spawn(spec, *theirs)
+        except BaseException:
+            _close_all(ends)
+            raise
+        _close_all(theirs)
+        self.pid: Optional[int] = self._popen.pid
+        self.exit_fd = open_pidfd(self._popen.pid)
+        try:
+            self.stream = PipeStream(ends[2], ends[1])
+            self.log_stream = PipeReader(ends[4]) if capture_stderr else None
+        except BaseException:  # no descriptor is left for what waking a reader may need
+            self._undo(ends)
+            raise
+
+    def _undo(self, ends: List[int]) -> None:
+        """The program runs, but nobody could talk to it."""
+        stream = getattr(self, "stream", None)
+        if stream is not None:
+            stream.interrupt()
+            stream.read()  # closes what belongs to it
+        self.send_signal(KILL)
+        try:
+            self._popen.wait(_KILL_SECONDS)
+        except subprocess.TimeoutExpired:
+            pass  # in the kernel's hands; `subprocess` reaps it some day
+        self.release()
+        _close_all(ends)
 
     def exit_status(self) -> Optional[ExitStatus]:
         if self._status is None:
@@ -67,11 +81,10 @@ class ChildProcess(Process):
     def send_signal(self, number: int) -> None:
         if self._released or self.pid is None:
             return
-        for send in (os.killpg, os.kill):  # both: the program may have left its group
-            try:
-                send(self.pid, number)
-            except (ProcessLookupError, PermissionError):
-                continue
+        try:  # its group, which the leader of a session cannot leave; a group keeps its number while anybody is in it
+            os.killpg(self.pid, number)
+        except (ProcessLookupError, PermissionError):
+            pass
 
     def release(self) -> None:
         if self._released:
@@ -100,6 +113,18 @@ class ChildProcess(Process):
         if info.si_code == os.CLD_EXITED:
             return ExitStatus(code=info.si_status)
         return ExitStatus(signal=info.si_status)
+
+
+def _spawn(spec: LaunchSpec, stdin: int, stdout: int, stderr: Optional[int] = None) -> subprocess.Popen[bytes]:
+    with descriptors.spawning(stdin, stdout, *(() if stderr is None else (stderr,))):
+        return subprocess.Popen(
+            list(spec.argv), bufsize=0, stdin=stdin, stdout=stdout, stderr=stderr, cwd=spec.cwd,
+            env=None if spec.env is None else dict(spec.env), start_new_session=True, close_fds=True)
+
+
+def _close_all(fds: Sequence[int]) -> None:
+    for fd in fds:
+        descriptors.close(fd)
 
 
 def _from_returncode(code: Optional[int]) -> Optional[ExitStatus]:

@@ -28,8 +28,20 @@ class LogPump:
         self._thread = threading.Thread(target=self._run, name=f"{name}-stderr", daemon=True)
 
     def start(self) -> None:
-        """Start the thread."""
-        self._thread.start()
+        """Start the thread. Raises `RuntimeError`, with the source closed, when no thread is left."""
+        try:
+            self._thread.start()
+        except RuntimeError:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Close the source of a pump whose thread does not run; one that runs closes it itself."""
+        if not self._thread.is_alive():
+            self._source.interrupt()
+            while self._source.read():
+                pass
+            self.ended.set()
 
     def _run(self) -> None:
         try:

@@ -16,7 +16,7 @@ import signal
 import stat
 import sys
 import threading
-from typing import Optional, Tuple
+from typing import Any, Optional, Tuple
 
 from legacy_plugins.transport import descriptors
 from legacy_plugins.transport.base import ByteSource, ByteStream, StreamClosed
@@ -25,6 +25,7 @@ from legacy_plugins.transport.base import ByteSource, ByteStream, StreamClosed
 READ_BYTES = 65536
 #: How much an interrupted reader still drains, in bytes.
 LAST_WORDS_BYTES = 1024 * 1024
+_POKE = b"\n"
 
 
 def cooperative() -> bool:
@@ -34,41 +35,51 @@ def cooperative() -> bool:
 
 
 class PipeReader(ByteSource):
-    """The read end of a pipe. Takes over `fd`, which must be entered in `descriptors`."""
+    """The read end of a pipe, or anything else `os.read` works on. Takes over `fd`, which is entered in `descriptors`.
+
+    Raises `OSError`, with `fd` still the caller's, when no descriptor is left for a wake pipe.
+    """
 
     def __init__(self, fd: int) -> None:
         self._fd = fd
-        self._lock = threading.Lock()  # guards _open and the reopening: a closed fd must not be reopened
+        self._lock = threading.Lock()  # guards _open, _woken, _poked, and that no closed descriptor is reopened
         self._open = True
         self._interrupted = False
-        self._left = LAST_WORDS_BYTES
+        self._woken = False
+        self._poked = False  # a byte of ours stands in the pipe
         self._wake: Optional[Tuple[int, int]] = None
-        if cooperative() or not _can_reopen(fd):
+        self._poll: Any = None
+        self._is_pipe = stat.S_ISFIFO(os.fstat(fd).st_mode)
+        if cooperative() or not self._is_pipe or not _can_reopen(fd):
             self._wake = descriptors.open_pipe()
-            os.set_blocking(fd, False)
+            if self._is_pipe:  # on a terminal or a file the flag would leak into other programs
+                os.set_blocking(fd, False)
 
     def read(self) -> bytes:
         if not self._open:
             return b""
+        data = b""
+        if not self._interrupted:
+            data = self._read_blocking() if self._wake is None else self._read_polling(self._wake[0])
         if self._interrupted:
-            return self._drain()
-        data = self._read_blocking() if self._wake is None else self._read_polling()
-        if not data and not self._interrupted:
+            return self._last_words(data)
+        if not data:
             self._close()
-        return data or (self._drain() if self._interrupted else b"")
+        return data
 
     def interrupt(self) -> bool:
         with self._lock:
-            if not self._open:
+            if not self._open or self._woken:
                 return True
             self._interrupted = True  # first: what the reader sees from here on are last words and perhaps our byte
             try:
                 if self._wake is not None:
-                    os.write(self._wake[1], b"\n")
+                    os.write(self._wake[1], _POKE)
                 else:
-                    _poke(self._fd)
+                    self._poked = _poke(self._fd)
             except OSError:
                 return False
+            self._woken = True
             return True
 
     def _read_blocking(self) -> bytes:
@@ -77,32 +88,48 @@ class PipeReader(ByteSource):
         except OSError:
             return b""
 
-    def _read_polling(self) -> bytes:
-        assert self._wake is not None
-        poll = select.poll()
-        poll.register(self._fd, select.POLLIN)
-        poll.register(self._wake[0], select.POLLIN)
-        while not self._interrupted:
-            poll.poll()
+    def _read_polling(self, wake: int) -> bytes:
+        if self._poll is None:
+            self._poll = select.poll()
+            self._poll.register(self._fd, select.POLLIN)
+            self._poll.register(wake, select.POLLIN)
+        while True:
+            self._poll.poll()
+            if self._interrupted:
+                return b""
             try:
                 return os.read(self._fd, READ_BYTES)
             except BlockingIOError:
                 continue
             except OSError:
                 return b""
-        return b""
 
-    def _drain(self) -> bytes:
-        """The last words: what has arrived already, without waiting, up to a bound."""
+    def _last_words(self, data: bytes) -> bytes:
+        """After `data`, what else has arrived already, up to a bound and without our own byte; closes."""
+        with self._lock:  # whoever interrupts us is done with it
+            self._woken = True
+        pieces, left = [data], LAST_WORDS_BYTES
+        while left > 0:
+            data = self._read_now()
+            if not data:
+                break
+            pieces.append(data)
+            left -= len(data)
+        self._close()
+        words = b"".join(pieces)
+        ours_is_last = self._poked and left > 0
+        return words[:-len(_POKE)] if ours_is_last and words.endswith(_POKE) else words
+
+    def _read_now(self) -> bytes:
+        """What can be read without waiting."""
         try:
-            os.set_blocking(self._fd, False)
-            data = os.read(self._fd, READ_BYTES) if self._left > 0 else b""
+            if self._is_pipe:
+                os.set_blocking(self._fd, False)
+            elif not _readable(self._fd):
+                return b""
+            return os.read(self._fd, READ_BYTES)
         except OSError:
-            data = b""
-        self._left -= len(data)
-        if not data:
-            self._close()
-        return data
+            return b""
 
     def _close(self) -> None:
         with self._lock:
@@ -113,28 +140,39 @@ class PipeReader(ByteSource):
                     descriptors.close(fd)
 
 
+def _readable(fd: int) -> bool:
+    poll = select.poll()
+    poll.register(fd, select.POLLIN)
+    return bool(poll.poll(0))
+
+
 def _can_reopen(fd: int) -> bool:
     """Whether this pipe's read end can be opened a second time for writing, as waking its reader needs."""
-    try:
-        os.close(os.open(f"/proc/self/fd/{fd}", os.O_WRONLY | os.O_NONBLOCK))
-    except OSError:
-        return False
-    return True
+    with descriptors.lock():  # no forked child may keep a writing end: the reader would never see the pipe's end
+        try:
+            os.close(os.open(f"/proc/self/fd/{fd}", os.O_WRONLY | os.O_NONBLOCK))
+        except OSError:
+            return False
+        return True
 
 
-def _poke(fd: int) -> None:
-    """Write one byte into the pipe that `fd` reads; when it is full, its reader is not blocked anyway."""
-    writer = os.open(f"/proc/self/fd/{fd}", os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    try:
-        os.write(writer, b"\n")
-    except BlockingIOError:
-        pass
-    finally:
-        os.close(writer)
+def _poke(fd: int) -> bool:
+    """Write our byte into the pipe that `fd` reads; False when it is full, and its reader not blocked anyway."""
+    with descriptors.lock():
+        writer = os.open(f"/proc/self/fd/{fd}", os.O_WRONLY | os.O_NONBLOCK)
+        try:
+            return os.write(writer, _POKE) > 0
+        except BlockingIOError:
+            return False
+        finally:
+            os.close(writer)
 
 
 class PipeStream(ByteStream):
-    """A two-way stream over two pipe ends (or anything else `os.read` and `os.write` work on)."""
+    """A two-way stream over two pipe ends (or anything else `os.read` and `os.write` work on).
+
+    Both are entered in `descriptors`; raises as `PipeReader` does.
+    """
 
     def __init__(self, read_fd: int, write_fd: int) -> None:
         self._reader = PipeReader(read_fd)
@@ -153,8 +191,10 @@ class PipeStream(ByteStream):
     def write(self, data: memoryview) -> int:
         if not self._write_open:
             raise StreamClosed("the stream was closed for writing")
-        if self._poll_first and not self.wait_writable(0):
-            return 0
+        if self._poll_first:
+            if not self.wait_writable(0):
+                return 0
+            data = data[:select.PIPE_BUF]  # more might block, where the flag is not set
         try:
             return os.write(self._write_fd, data)
         except BlockingIOError:
@@ -175,6 +215,8 @@ class PipeStream(ByteStream):
 
 def block_sigpipe() -> None:
     """On a thread that only writes: a dead reader must be an error (EPIPE), never a signal that ends the process."""
+    if cooperative() and not sigpipe_kills():
+        return  # a greenlet's mask is that of the whole thread, and of the programs that it starts
     if hasattr(signal, "pthread_sigmask"):
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGPIPE})
 
