@@ -146,8 +146,9 @@ class Teardown:
         return self._connection.drained.is_set() and (self._pump is None or self._pump.ended.is_set())
 
     def _exited(self) -> None:
-        self.begin(EndReason("it exited"))
-        self._drain()
+        self._connection.end(EndReason("it exited"))  # its owner hears of it, and begins
+        if self.begun:
+            self._drain()
 
     def _drain(self) -> None:
         """The process is dead, or as good as: end both readers with what has arrived."""

@@ -718,6 +718,9 @@ for number in range(600):
             signal.setitimer(signal.ITIMER_REAL, 0)
     except Limit:
         hit += 1
+    except RuntimeError as error:  # Python's own Condition: it struck just before the lock was taken again
+        assert "un-acquired lock" in str(error), error
+        hit += 1
     except PluginCrashed as error:
         assert "Limit interrupted" in str(error), error
         crashed += 1

@@ -99,7 +99,7 @@ def test_a_malformed_request_is_refused(talk: Begin) -> None:
     answer = far.take()
     assert answer is not None
     assert (answer["id"], answer["error"]["code"]) == ("x", -32600)
-    assert len(heard.faults) == 1
+    heard.wait(lambda: len(heard.faults) == 1)
     assert not heard.requests
 
 
