@@ -28,7 +28,10 @@ _DOWN = (S.STOPPED, S.DISABLED, S.STOPPING)
 
 
 class View(NamedTuple):
-    """What everybody may know. `connection`: where calls go, None: nowhere. `retry_at`: monotonic time."""
+    """What everybody may know. `connection`: where calls go, None: nowhere. `retry_at`: monotonic time.
+
+    `start_follows`: a start comes without further ado once the last process is gone.
+    """
 
     state: PluginState
     reason: str = ""
@@ -38,6 +41,7 @@ class View(NamedTuple):
     pid: Optional[int] = None
     retry_at: Optional[float] = None
     error: Optional[PluginError] = None
+    start_follows: bool = False
 
 
 class Availability:
@@ -45,16 +49,16 @@ class Availability:
 
     def __init__(self, name: str, state: PluginState) -> None:
         self._name = name
-        self._changed = threading.Condition()  # guards view, _start_pending
-        self._start_pending = False  # somebody asked for a start that the supervising thread has not seen yet
+        self._changed = threading.Condition()  # guards view, _asked
+        self._asked = 0  # starts that were asked for and that the supervising thread has not carried out yet
         self.view = View(state, since=time.time())
 
     def change(self, view: View) -> View:
         """The plugin enters a state (or enters it anew); the view until now."""
         with self._changed:
-            old, self.view = self.view, view
+            old = self.view
             assert view.state is old.state or view.state in TRANSITIONS[old.state], f"{old.state} -> {view.state}"
-            self._start_pending = False
+            self.view = view
             self._changed.notify_all()
         return old
 
@@ -64,27 +68,22 @@ class Availability:
             self.view = self.view._replace(**facts)  # type: ignore[arg-type]
             self._changed.notify_all()
 
-    def expect_start(self) -> None:
-        """A start was asked for: calls wait for it from now on."""
+    def start_asked(self) -> None:
+        """A start was asked for: calls wait for it from now on. Any thread; `start_seen` follows."""
         with self._changed:
-            if self.view.state not in (S.STARTING, S.READY):
-                self._start_pending = True
+            self._asked += 1
 
-    def expect_no_start(self) -> None:
-        """The start that was asked for will not come."""
+    def start_seen(self) -> None:
+        """A start that was asked for was carried out, or turned out to be none."""
         with self._changed:
-            self._start_pending = False
+            self._asked -= 1
             self._changed.notify_all()
-
-    @property
-    def takes_events(self) -> bool:
-        """Whether events are worth holding: it runs, or will."""
-        return self._start_pending or self.view.state not in (*_DOWN, S.FAILED)
 
     @property
     def coming(self) -> bool:
         """Whether a start is under way; a ready plugin without a connection is about to change its state."""
-        return self.view.state in (S.STARTING, S.READY) or self._start_pending
+        view = self.view
+        return view.state in (S.STARTING, S.READY) or view.start_follows or self._asked > 0
 
     def wait(self, wanted: Callable[[], bool], timeout: Optional[float]) -> bool:
         """Wait until `wanted()`, at most `timeout` seconds; whether it is so."""
@@ -92,7 +91,10 @@ class Availability:
             return self._changed.wait_for(wanted, timeout)
 
     def settled(self) -> bool:
-        """Whether the plugin can be called, or no start is under way."""
+        """Whether every start that was asked for has led to a plugin that can be called, or to none."""
+        return self._asked <= 0 and self._answerable()
+
+    def _answerable(self) -> bool:
         return self.view.connection is not None or not self.coming
 
     def connection(self, deadline: Deadline) -> Connection:
@@ -100,7 +102,7 @@ class Availability:
         connection = self.view.connection
         if connection is not None:
             return connection
-        while self.wait(self.settled, deadline.left()):
+        while self.wait(self._answerable, deadline.left()):
             view = self.view
             if view.connection is not None:
                 return view.connection

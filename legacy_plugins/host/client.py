@@ -4,6 +4,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Callable, Optional, Tuple
 
 from legacy_plugins.errors import PluginTimeout
+from legacy_plugins.host.departures import CommonStop
 from legacy_plugins.host.lifecycle import PluginState
 from legacy_plugins.host.status import PluginStatus
 from legacy_plugins.protocol.handshake import HandshakeResult
@@ -14,8 +15,6 @@ from legacy_plugins.rpc.deadline import Deadline
 if TYPE_CHECKING:
     from legacy_plugins.host.plugin import SupervisedPlugin
     from legacy_plugins.host.plugin_host import PluginHost
-
-_STOP_MARGIN = 1.5
 
 
 class PluginClient:
@@ -29,7 +28,8 @@ class PluginClient:
         self.name = name
 
     def __repr__(self) -> str:
-        return f"<PluginClient {self.name!r} {self.state.value}>"
+        plugin = self._host.runtime().plugins.get(self.name)
+        return f"<PluginClient {self.name!r} {'removed' if plugin is None else plugin.available.view.state.value}>"
 
     def request(self, method: str, params: Any = None, timeout: Optional[float] = None, *,
                 on_progress: Optional[Callable[[Any], None]] = None) -> Any:
@@ -66,25 +66,27 @@ class PluginClient:
     def start(self, wait: bool = True, timeout: Optional[float] = None) -> None:
         """Start the plugin if it does not run, and wait until it is ready or not coming; does not raise for the latter.
 
-        A disabled plugin stays disabled: `enable()` is what starts it. `timeout`: seconds.
+        A disabled plugin stays disabled, and a failed one failed: `enable()` and `restart()` are what starts them.
+        `timeout`: seconds.
         """
-        plugin = self._used()
-        if plugin.available.view.state is not PluginState.DISABLED:
-            plugin.start()
-            self._settle(wait, timeout)
+        self._used().start()
+        self._settle(wait, timeout)
 
     def stop(self, timeout: Optional[float] = None) -> None:
-        """Stop the plugin and wait until it is gone; nothing starts it by itself. `timeout`: seconds."""
+        """Stop the plugin and wait until it is gone; nothing starts it by itself. `timeout`: seconds.
+
+        Raises `PluginTimeout` when it is not gone by then; it is killed all the same.
+        """
         self._end(timeout, disable=False)
 
     def disable(self, timeout: Optional[float] = None) -> None:
-        """Stop the plugin; only `enable()`, `restart()` or a reload starts it again."""
+        """Stop the plugin; only `enable()`, `restart()` or a reload starts it again. Raises as `stop` does."""
         self._end(timeout, disable=True)
 
     def enable(self, wait: bool = True, timeout: Optional[float] = None) -> None:
         """Start a disabled plugin; does nothing for another."""
-        if self._plugin().available.view.state is PluginState.DISABLED:
-            self.restart(wait, timeout)
+        self._used().start(enable=True)
+        self._settle(wait, timeout)
 
     def restart(self, wait: bool = True, timeout: Optional[float] = None) -> None:
         """Stop the plugin if it runs, and start it afresh, whatever state it is in."""
@@ -94,8 +96,7 @@ class PluginClient:
     def wait_ready(self, timeout: Optional[float] = None) -> None:
         """Wait until the plugin can be called. Raises `PluginTimeout`, or `PluginUnavailable` when it is not coming."""
         plugin = self._used()
-        seconds = _start_seconds(plugin) if timeout is None else timeout
-        plugin.available.connection(Deadline(seconds))
+        plugin.available.connection(Deadline(plugin.start_seconds if timeout is None else timeout))
 
     @property
     def state(self) -> PluginState:
@@ -140,17 +141,14 @@ class PluginClient:
     def _settle(self, wait: bool, timeout: Optional[float]) -> None:
         if wait:
             plugin = self._plugin()
-            seconds = _start_seconds(plugin) if timeout is None else timeout
-            plugin.available.wait(plugin.available.settled, seconds)
+            plugin.available.wait(plugin.available.settled, plugin.start_seconds if timeout is None else timeout)
 
     def _end(self, timeout: Optional[float], *, disable: bool) -> None:
         plugin = self._plugin()
-        own = plugin.config.shutdown_timeout_ms / 1000
-        plugin.stop("disable" if disable else "stop", grace=None if timeout is None else min(own, timeout * 0.6),
-                    disable=disable)
-        if not plugin.wait_gone(own * 1.5 + _STOP_MARGIN if timeout is None else timeout):
-            raise PluginTimeout(f"plugin {self.name!r} was not gone after {timeout or own * 1.5 + _STOP_MARGIN:g} s",
-                                plugin=self.name)
+        departure = plugin.stop("disable" if disable else "stop", grace=plugin.grace(timeout), disable=disable)
+        seconds = plugin.stop_seconds if timeout is None else timeout
+        if not CommonStop([(plugin, departure)], seconds).finish():
+            raise PluginTimeout(f"plugin {self.name!r} was not gone after {seconds:g} s", plugin=self.name)
 
 
 def _seconds(timeout: Optional[float], plugin: SupervisedPlugin) -> float:
@@ -160,8 +158,3 @@ def _seconds(timeout: Optional[float], plugin: SupervisedPlugin) -> float:
     if not 0 < timeout < 1e9:
         raise ValueError(f"the time-out must be a positive number of seconds, not {timeout!r}")
     return timeout
-
-
-def _start_seconds(plugin: SupervisedPlugin) -> float:
-    config = plugin.config
-    return (config.handshake_timeout_ms + config.ready_timeout_ms) / 1000 + _STOP_MARGIN

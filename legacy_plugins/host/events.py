@@ -20,7 +20,7 @@ from fnmatch import fnmatchcase
 from typing import Any, Callable, Deque, List, Mapping, NamedTuple, Optional, Tuple
 
 from legacy_plugins.config.policies import EventPolicy
-from legacy_plugins.errors import FrameTooLarge, PluginError
+from legacy_plugins.errors import FrameTooLarge, PluginBusy, PluginError
 from legacy_plugins.protocol.codec import JsonCodec, quoted
 from legacy_plugins.protocol.handshake import ON_EVENT
 from legacy_plugins.rpc.connection import Connection
@@ -40,11 +40,12 @@ class BroadcastReport:
 
 
 class EncodedEvent(NamedTuple):
-    """An event as JSON text up to its sequence number, which each plugin's queue adds."""
+    """An event as JSON text up to its sequence number, which each plugin's queue adds. `size`: its bytes."""
 
     event_type: str
     event_id: str
     head: str
+    size: int
 
     def params(self, sequence: int) -> str:
         """The params of `plugin/onEvent` for one plugin."""
@@ -63,10 +64,10 @@ def encode_event(event_type: str, payload: Any, metadata: Optional[Mapping[str, 
         inner = _codec.encode(extra)[1:-1]
         head = (f'{{"eventType":{quoted(event_type)},"payload":{_codec.encode(payload)},"timestamp":"{timestamp}",'
                 f'"metadata":{{{inner}{"," if inner else ""}"eventId":"{event_id}","sequence":')
-        head.encode()
+        size = len(head.encode())
     except (TypeError, ValueError) as error:
         raise TypeError(f"the payload or metadata of event {event_type!r} is not JSON: {error}") from error
-    return EncodedEvent(event_type, event_id, head)
+    return EncodedEvent(event_type, event_id, head, size)
 
 
 class _Item:
@@ -84,12 +85,14 @@ class _Item:
 
 #: `report(outcome, event, reason)`: something became of an event; never called with a lock held.
 EventReport = Callable[[str, EncodedEvent, str], None]
+_Loss = Tuple[EncodedEvent, str]
 
 
 class EventQueue:
     """The events of one plugin: at most `policy.queue_size` of them and `max_bytes` bytes. All methods: any thread.
 
-    `arm()` is called when acknowledgements begin to be waited for: somebody must call `redeliver` a while later.
+    Closed until `open`. `arm()` is called when acknowledgements begin to be waited for: somebody must call `redeliver`
+    a while later.
     """
 
     def __init__(self, policy: EventPolicy, max_bytes: int, report: EventReport, arm: Callable[[], None]) -> None:
@@ -98,6 +101,7 @@ class EventQueue:
         self._arm = arm
         self._policy = policy
         self._max_bytes = max_bytes
+        self._closed: Optional[str] = "the plugin is not started"  # why nothing is taken
         self._declared: Tuple[str, ...] = ()  # what the plugin's handshake asks for
         self._items: Deque[_Item] = deque()  # held, or not written yet; oldest first
         self._unconfirmed: OrderedDict[str, _Item] = OrderedDict()  # written, waiting for plugin/ackEvent
@@ -119,36 +123,79 @@ class EventQueue:
             return False
         return self._policy.wants(event_type)
 
-    def put(self, event: EncodedEvent) -> bool:
-        """Queue an event; False when it was dropped. Older ones may be dropped in its stead (`events.overflow`)."""
-        dropped: List[EncodedEvent] = []
-        with self._lock:
-            self._sequence += 1
-            accepted = self._accept(_Item(event, self._sequence), dropped)
-            arm = accepted and self._policy.ack and not self._armed
-            self._armed = self._armed or arm
-        if arm:
-            self._arm()
-        self._report("queued" if accepted else "dropped", event, self._full())
-        for victim in dropped:
-            self._report("dropped", victim, self._full())
-        return accepted
-
-    def attach(self, connection: Connection, policy: EventPolicy, declared: Tuple[str, ...]) -> None:
-        """The plugin is ready: send what was held, first what an earlier process did not confirm."""
-        dropped: List[EncodedEvent] = []
+    def configure(self, policy: EventPolicy, max_bytes: int) -> None:
+        """Go by other bounds and filters from here on."""
         with self._lock:
             self._prune()
-            self._policy, self._declared, self._connection = policy, declared, connection
+            self._policy, self._max_bytes = policy, max_bytes
+            if not policy.ack:
+                for item in list(self._unconfirmed.values()):
+                    self._remove(item)
+
+    def open(self) -> None:
+        """The plugin runs, or will: take events."""
+        with self._lock:
+            self._closed = None
+
+    def refuse(self, reason: str) -> None:
+        """Take no more events; those that were taken are still delivered."""
+        with self._lock:
+            self._closed = reason
+
+    def close(self, reason: str) -> None:
+        """The plugin is down: drop what it holds, and take no more."""
+        with self._lock:
+            self._closed = reason
+            self._prune()
+            events = [item.event for item in (*self._unconfirmed.values(), *self._items)]
+            self._unconfirmed.clear()
+            self._items.clear()
+            self._bytes = 0
+        self._tell([(event, reason) for event in events])
+
+    def put(self, event: EncodedEvent) -> bool:
+        """Queue an event; False when it was dropped. Older ones may be dropped in its stead (`events.overflow`)."""
+        lost: List[_Loss] = []
+        with self._lock:
+            self._sequence += 1  # of a dropped event too: the gap tells the plugin
+            if self._closed is None:
+                self._prune()
+                accepted = self._accept(_Item(event, self._sequence), lost)
+            else:
+                accepted = False
+                lost.append((event, self._closed))
+            arm = self._must_arm()
+        if arm:
+            self._arm()
+        if accepted:
+            self._report("queued", event, "")
+        self._tell(lost)
+        return accepted
+
+    def attach(self, connection: Connection, declared: Tuple[str, ...]) -> None:
+        """The plugin is ready: send what was held, first what an earlier process did not confirm."""
+        lost: List[_Loss] = []
+        unwanted: List[EncodedEvent] = []
+        with self._lock:
+            self._prune()
+            self._declared, self._connection = declared, connection
             items = sorted([*self._unconfirmed.values(), *self._items], key=lambda item: item.sequence)
             self._unconfirmed.clear()
             self._items.clear()
             self._bytes = 0
             for item in items:
-                if not self.wants(item.event.event_type) or not self._accept(item, dropped):
-                    dropped.append(item.event)
-        for victim in dropped:
-            self._report("dropped", victim, "the plugin does not want it any more, or its queue is full")
+                if not self.wants(item.event.event_type):
+                    unwanted.append(item.event)
+                elif self._is_exhausted(item):
+                    lost.append((item.event, self._exhausted()))
+                else:
+                    self._accept(item, lost)
+            arm = self._must_arm()
+        if arm:
+            self._arm()
+        for event in unwanted:
+            self._report("filtered", event, "")
+        self._tell(lost)
 
     def detach(self, connection: Connection) -> None:
         """The conversation has ended, or is to end: hold what was not written; nothing when another one is attached."""
@@ -162,24 +209,15 @@ class EventQueue:
                     self._remove(item)  # it is just being written, and will be read
                 item.entry = None
 
-    def discard_all(self, reason: str) -> None:
-        """The plugin was stopped or has failed: nothing will take these events."""
-        with self._lock:
-            self._prune()
-            events = [item.event for item in (*self._unconfirmed.values(), *self._items)]
-            self._unconfirmed.clear()
-            self._items.clear()
-            self._bytes = 0
-        for event in events:
-            self._report("dropped", event, reason)
-
     def acknowledge(self, event_id: str) -> bool:
         """The plugin confirmed an event; False where none of that id waits for it."""
         with self._lock:
             self._prune()
-            item = self._unconfirmed.get(event_id)
+            item = self._unconfirmed.get(event_id) or self._on_its_way(event_id)
             if item is None:
                 return False
+            if item.entry is not None and self._connection is not None:
+                self._connection.outbox.discard(item.entry)  # it was to be sent again
             self._remove(item)
         self._report("acknowledged", item.event, "")
         return True
@@ -187,26 +225,47 @@ class EventQueue:
     def redeliver(self, now: float) -> Optional[float]:
         """Send again what was not confirmed in time, or drop it; seconds until the next look, None: nothing waits."""
         again: List[EncodedEvent] = []
-        lost: List[EncodedEvent] = []
+        lost: List[_Loss] = []
         with self._lock:
             self._prune()
             seconds = self._policy.ack_timeout_ms / 1000
-            for item in list(self._unconfirmed.values()):
-                if now - item.sent_at >= seconds and self._connection is not None:
-                    self._remove(item)
-                    retry = item.deliveries <= self._policy.max_redeliveries and self._accept(item, lost)
-                    (again if retry else lost).append(item.event)
+            late = [item for item in self._unconfirmed.values() if now - item.sent_at >= seconds]
+            for item in late if self._connection is not None else ():
+                if item.event.event_id not in self._unconfirmed:
+                    continue  # it made room for another one
+                self._remove(item)
+                if self._is_exhausted(item):
+                    lost.append((item.event, self._exhausted()))
+                elif self._accept(item, lost):
+                    again.append(item.event)
             self._armed = bool(self._policy.ack and (self._unconfirmed or self._items))
         for event in again:
             self._report("redelivered", event, "")
-        for event in lost:
-            self._report("dropped", event, f"not acknowledged after {self._policy.max_redeliveries} redeliveries")
+        self._tell(lost)
         return seconds / 2 if self._armed else None
 
-    def _full(self) -> str:
-        return f"the plugin's event queue is full (events.queueSize {self._policy.queue_size}, {self._policy.overflow})"
+    def _tell(self, lost: List[_Loss]) -> None:
+        for event, reason in lost:
+            self._report("dropped", event, reason)
 
     # ---- with the lock held
+
+    def _must_arm(self) -> bool:
+        """Whether nobody looks after acknowledgements, and somebody must."""
+        arm = bool(self._policy.ack and self._items and not self._armed)
+        self._armed = self._armed or arm
+        return arm
+
+    def _is_exhausted(self, item: _Item) -> bool:
+        return item.deliveries > self._policy.max_redeliveries
+
+    def _exhausted(self) -> str:
+        return f"not acknowledged after {self._policy.max_redeliveries} redeliveries (events.maxRedeliveries)"
+
+    def _full(self) -> str:
+        policy = self._policy
+        return (f"the plugin's event queue is full (events.queueSize {policy.queue_size}, limits.queueBytes "
+                f"{self._max_bytes}, events.overflow {policy.overflow})")
 
     def _prune(self) -> None:
         """Move on what the outbox has written since the last look."""
@@ -218,42 +277,59 @@ class EventQueue:
             if self._policy.ack:
                 item.sent_at = time.monotonic()
                 self._unconfirmed[item.event.event_id] = item
-                self._bytes += len(item.event.head)
+                self._bytes += item.event.size
+
+    def _on_its_way(self, event_id: str) -> Optional[_Item]:
+        """An event that is confirmed sooner than its writing was noted, or when it was about to be sent again."""
+        for item in self._items:
+            if item.event.event_id == event_id:
+                return item if item.deliveries or (item.entry is not None and item.entry.started) else None
+        return None
 
     def _remove(self, item: _Item) -> None:
         if self._unconfirmed.pop(item.event.event_id, None) is None:
             self._items.remove(item)
-        self._bytes -= len(item.event.head)
+        self._bytes -= item.event.size
 
-    def _accept(self, item: _Item, dropped: List[EncodedEvent]) -> bool:
-        """Queue an item, dropping older ones where the policy says so; False when there is no room for it."""
-        size = len(item.event.head)
-        while (len(self._items) + len(self._unconfirmed) >= self._policy.queue_size
-               or (self._bytes and self._bytes + size > self._max_bytes) or not self._write(item)):
-            if self._policy.overflow != "dropOldest" or not self._drop_oldest(dropped):
+    def _accept(self, item: _Item, lost: List[_Loss]) -> bool:
+        """Queue an item, dropping older ones where the policy says so; False when it was dropped itself."""
+        size = item.event.size
+        try:
+            frame = None if self._connection is None else self._connection.notification_frame(
+                ON_EVENT, item.event.params(item.sequence))
+        except FrameTooLarge as error:
+            lost.append((item.event, str(error)))
+            return False
+        while not (self._fits(size) and self._send(item, frame)):
+            if self._policy.overflow != "dropOldest" or size > self._max_bytes or not self._drop_oldest(lost):
+                lost.append((item.event, self._full()))
                 return False
         self._items.append(item)
         self._bytes += size
         return True
 
-    def _drop_oldest(self, dropped: List[EncodedEvent]) -> bool:
+    def _fits(self, size: int) -> bool:
+        """One that is larger than the bound fits when nothing else waits."""
+        few = len(self._items) + len(self._unconfirmed) < self._policy.queue_size
+        return few and (not self._bytes or self._bytes + size <= self._max_bytes)
+
+    def _drop_oldest(self, lost: List[_Loss]) -> bool:
         """Drop the oldest event of which nothing is being written; False when there is none."""
         for item in (*self._unconfirmed.values(), *self._items):
             if item.entry is None or (self._connection is not None and self._connection.outbox.discard(item.entry)):
                 self._remove(item)
-                dropped.append(item.event)
+                lost.append((item.event, self._full()))
                 return True
         return False
 
-    def _write(self, item: _Item) -> bool:
+    def _send(self, item: _Item, frame: Optional[bytes]) -> bool:
         """Give an item to the outbox, or hold it where there is none; False when the outbox has no room."""
-        if self._connection is None:
+        if self._connection is None or frame is None:
             return True
         try:
-            frame = self._connection.notification_frame(ON_EVENT, item.event.params(item.sequence))
             item.entry = self._connection.post_frame(frame)
-        except FrameTooLarge:
+        except PluginBusy:
             return False
-        except PluginError:  # full, or just ended: then hold it for the next process
-            return self._connection.ended is not None
+        except PluginError:  # the conversation is ending: held for the next process
+            pass
         return True

@@ -10,24 +10,28 @@ from typing import Any, Callable, Optional
 
 from legacy_plugins import schemas
 from legacy_plugins.config.policies import HealthPolicy
-from legacy_plugins.errors import MethodNotFound, PluginError
+from legacy_plugins.errors import MethodNotFound, PluginBusy, PluginError, PluginTimeout
 from legacy_plugins.host.log_lines import escape
+from legacy_plugins.host.notices import Notices
 from legacy_plugins.protocol.handshake import HEALTH
 from legacy_plugins.rpc.calls import Call
 from legacy_plugins.rpc.connection import Connection
-from legacy_plugins.rpc.reactor import Reactor, Timer
-
-_log = logging.getLogger("legacy_plugins.host")
+from legacy_plugins.rpc.reactor import Timer
 
 
 class HealthCheck:
-    """Calls `on_sick(text)` once, after `failures` failed checks in a row."""
+    """Calls `on_sick(text)` once, after `failures` failed checks in a row.
 
-    def __init__(self, reactor: Reactor, connection: Connection, policy: HealthPolicy,
-                 on_sick: Callable[[str], None]) -> None:
-        self._reactor = reactor
+    `post(step, *args)`, `later(delay, step)`: take a step on the supervising thread, now or in `delay` seconds.
+    """
+
+    def __init__(self, connection: Connection, policy: HealthPolicy, notices: Notices, *, post: Callable[..., None],
+                 later: Callable[[float, Callable[[], None]], Timer], on_sick: Callable[[str], None]) -> None:
         self._connection = connection
         self._policy = policy
+        self._notices = notices
+        self._post = post
+        self._later = later
         self._on_sick = on_sick
         self._failures = 0
         self._timer: Optional[Timer] = None
@@ -35,7 +39,7 @@ class HealthCheck:
 
     def start(self) -> None:
         """Begin, with the first check after one interval."""
-        self._timer = self._reactor.call_later(self._policy.interval_ms / 1000, self._ask)
+        self._timer = self._later(self._policy.interval_ms / 1000, self._ask)
 
     def stop(self) -> None:
         """Check no more."""
@@ -51,7 +55,7 @@ class HealthCheck:
         except PluginError as error:
             self._judge(None, error)
             return
-        call.add_internal_callback(lambda _: self._reactor.post(self._answered, call))
+        call.add_internal_callback(lambda _: self._post(self._answered, call))
 
     def _answered(self, call: Call) -> None:
         error = call.exception(0) if not call.cancelled() else None
@@ -60,30 +64,32 @@ class HealthCheck:
     def _judge(self, result: Any, error: Optional[BaseException]) -> None:
         if self._stopped:
             return
+        if isinstance(error, (PluginTimeout, PluginBusy)) and len(self._connection.calls):
+            self.start()  # it is busy: nothing can be told
+            return
         trouble = self._trouble(result, error)
-        if trouble is None:
-            self._failures = 0
+        self._failures = 0 if trouble is None else self._failures + 1
+        if trouble is not None:
+            self._warn("health check %d of %d of plugin %r failed: %s", self._failures, self._policy.failures,
+                       self._connection.name, trouble)
+        if self._failures < self._policy.failures:
+            self.start()
         else:
-            self._failures += 1
-            _log.warning("health check %d of %d of plugin %r failed: %s", self._failures, self._policy.failures,
-                         self._connection.name, trouble, extra={"plugin": self._connection.name})
-        if self._failures >= self._policy.failures:
             self._stopped = True
             self._on_sick(f"{self._failures} health checks in a row failed, the last one: {trouble}")
-            return
-        self.start()
 
     def _trouble(self, result: Any, error: Optional[BaseException]) -> Optional[str]:
-        """What is wrong; None when all is well, or when it cannot be told."""
+        """What is wrong; None when all is well."""
         if isinstance(error, MethodNotFound):
             return None
         if error is not None:
-            return None if len(self._connection.calls) else str(error)
+            return str(error)
         if not schemas.validator("health-result").is_valid(result):
             return "the answer does not fit its schema (status: ok, degraded or failing)"
+        told = escape(result.get("message", "")[:500])
         if result["status"] == "degraded":
-            _log.warning("plugin %r is degraded: %s", self._connection.name, escape(result.get("message", "")[:500]),
-                         extra={"plugin": self._connection.name})
-        if result["status"] == "failing":
-            return f"it says that it is failing: {escape(result.get('message', '')[:500])}"
-        return None
+            self._warn("plugin %r is degraded: %s", self._connection.name, told)
+        return f"it says that it is failing: {told}" if result["status"] == "failing" else None
+
+    def _warn(self, text: str, *args: Any) -> None:
+        self._notices.log(logging.WARNING, text, *args, plugin=self._connection.name)

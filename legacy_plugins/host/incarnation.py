@@ -1,13 +1,15 @@
 """One process of a plugin, from its start to its end: handshake, readiness, what it says, stop, teardown.
 
 An incarnation never comes back: a restart makes a new one, so that nothing of an old process can reach a new one. It
-knows its own process and conversation, and tells its owner three things: that it is ready, that it could not become
-ready, and that it has ended.
+knows its own process and conversation, and tells its owner that it is ready, that it leaves, how it ended, and that it
+is gone.
 
-Runs on the supervising thread; what comes in from the plugin arrives on the reader thread, at `PluginVoice`.
+Runs on the supervising thread; what comes in from the plugin arrives on the reader thread, at `PluginVoice`. A defect
+of the host in any step ends the process, and so ends in a report.
 """
 from __future__ import annotations
 
+import logging
 import time
 from collections import deque
 from typing import Any, Callable, Deque, Optional, Protocol
@@ -27,6 +29,7 @@ from legacy_plugins.host.health import HealthCheck
 from legacy_plugins.host.logs import NOTICE_SECONDS, PluginLog
 from legacy_plugins.host.orphans import OrphanGuard
 from legacy_plugins.host.services import ServiceDesk
+from legacy_plugins.host.surroundings import Surroundings
 from legacy_plugins.host.voice import PluginVoice
 from legacy_plugins.protocol.handshake import HANDSHAKE, SHUTDOWN, HandshakeResult, handshake_params
 from legacy_plugins.rpc.calls import Call
@@ -34,7 +37,7 @@ from legacy_plugins.rpc.connection import Connection
 from legacy_plugins.rpc.conversation import ConnectionLimits, EndReason
 from legacy_plugins.rpc.crash import CrashReport
 from legacy_plugins.rpc.ending import StopLadder, Teardown
-from legacy_plugins.rpc.reactor import Reactor, Timer
+from legacy_plugins.rpc.reactor import Timer
 from legacy_plugins.transport.base import ExitStatus, Process
 from legacy_plugins.transport.stderr import LogPump
 
@@ -63,7 +66,7 @@ class Incarnation:
     """
 
     def __init__(self, config: PluginConfig, process: Process, owner: Owner, voice: PluginVoice, desk: ServiceDesk,
-                 log: PluginLog, reactor: Reactor, guard: Optional[OrphanGuard]) -> None:
+                 log: PluginLog, around: Surroundings, guard: Optional[OrphanGuard]) -> None:
         self.owner = owner
         self.log = log
         self.config = config
@@ -77,51 +80,94 @@ class Incarnation:
         self.connection = Connection(process.stream, voice, name=config.name, limits=_limits(config), skip_stray=True)
         self._voice = voice
         self._desk = desk
-        self._reactor = reactor
+        self._around = around
+        self._reactor = around.reactor
         voice.belongs_to(self)
         self._handshaken = False
         self._notice_armed = False
         self._fault_times: Deque[float] = deque(maxlen=config.faults.limit)
         self._timer: Optional[Timer] = None
         self._ladder: Optional[StopLadder] = None
+        self._terminates_at = 0.0  # when the ladder comes to SIGTERM
         self._health: Optional[HealthCheck] = None
         self._pump: Optional[LogPump] = None
         if process.log_stream is not None:
             self._pump = LogPump(process.log_stream, self._feed_log, lambda: log.finish(self.pid or 0),
-                                 lambda: reactor.post(self._teardown.progress), name=config.name)
+                                 lambda: self.post(self._teardown.progress), name=config.name)
         self._guard = guard
         if guard is not None and self.pid is not None:
             guard.add(self.pid)
-        self._teardown = Teardown(reactor, process, self.connection, self._pump,
+        self._teardown = Teardown(self._reactor, process, self.connection, self._pump,
                                   conclude=self._conclude, done=self._done, releasing=self._leave_guard)
 
-    def begin(self, host_name: str, host_version: str) -> None:
+    def post(self, step: Callable[..., None], *args: Any) -> None:
+        """Any thread: take a step of this incarnation on the supervising thread."""
+        self._reactor.post(self._take, step, *args)
+
+    def later(self, delay: float, step: Callable[[], None]) -> Timer:
+        """The same in `delay` seconds."""
+        return self._reactor.call_later(delay, lambda: self._take(step))
+
+    def _take(self, step: Callable[..., None], *args: Any) -> None:
+        try:
+            step(*args)
+        except Exception as error:  # noqa: BLE001 - a defect of ours must not leave a process that nobody looks after
+            self._around.notices.log(logging.ERROR, "an error in the supervision of plugin %r; please report it",
+                                     self.config.name, plugin=self.config.name, pid=self.pid, error=error)
+            self.end(EndReason(f"an error in the host: {error!r}", "host error"))
+
+    def begin(self) -> None:
         """Start the threads and the handshake."""
-        if self._pump is not None:
-            self._pump.start()
-        self.connection.start()
-        if self.config.handshake == "none":
-            self.metadata = declarations.configured(self.config)
-            self._handshaken = True
-            self._become_ready()
+        self._take(self._begin)
+
+    def _begin(self) -> None:
+        self._start_threads()
+        if self.connection.ended is not None:
             return
-        params = handshake_params(self.config.name, host_name, host_version,
+        if self.config.handshake == "none":
+            self._handshaken = True
+            try:
+                self.metadata = declarations.configured(self.config)
+            except HandshakeFailed as error:
+                self._fail(error)
+            else:
+                self._become_ready()
+            return
+        params = handshake_params(self.config.name, self._around.host_name, self._around.host_version,
                                   reverse_rpc=self.config.allow_reverse_rpc,
                                   max_frame_bytes=self.config.limits.max_frame_bytes)
         call = self.connection.submit(HANDSHAKE, params, self.config.handshake_timeout_ms / 1000)
         call.add_internal_callback(lambda _: self._handshake_answered(call))
+
+    def _start_threads(self) -> None:
+        try:
+            self.connection.start()
+            if self._pump is not None:
+                self._pump.start()
+        except RuntimeError as error:  # the system has no thread left: ended, and tried again later
+            self.end(EndReason(f"its threads could not be started: {error}", "host error"))
+            if self._pump is not None:
+                self._pump.close()
 
     def stop(self, reason: str, *, grace: Optional[float] = None) -> None:
         """Ask it to end: `plugin/shutdown`, EOF, SIGTERM, SIGKILL; `grace` seconds until SIGTERM. Idempotent."""
         self._stop_clocks()
         if self.asked_to_end is None:
             self.asked_to_end = reason
-        if self._ladder is not None or self._teardown.begun:
+        if self._teardown.begun:
+            return
+        if self._ladder is not None:
+            if grace is not None and time.monotonic() + grace < self._terminates_at:  # somebody is in a greater hurry
+                self._ladder.cancel()
+                self._climb(grace, None)
             return
         seconds = self.config.shutdown_timeout_ms / 1000 if grace is None else grace
         polite = self._handshaken and self.config.handshake != "none"
-        self._ladder = StopLadder(self._reactor, self.process, self.connection, seconds,
-                                  (lambda done: self._say_goodbye(reason, seconds, done)) if polite else None)
+        self._climb(seconds, (lambda done: self._say_goodbye(reason, seconds, done)) if polite else None)
+
+    def _climb(self, seconds: float, farewell: Optional[Callable[[Callable[[], None]], None]]) -> None:
+        self._terminates_at = time.monotonic() + seconds
+        self._ladder = StopLadder(self._reactor, self.process, self.connection, seconds, farewell)
 
     def ready_seconds(self) -> Optional[float]:
         """How long it has been ready; None: it never was."""
@@ -169,7 +215,7 @@ class Incarnation:
     def _handshake_answered(self, call: Call) -> None:
         """On the reader thread: the next message may be a call to the host already."""
         self._voice.on_handshake_answer(call)
-        self._reactor.post(self._on_handshake, call)
+        self.post(self._on_handshake, call)
 
     def _on_handshake(self, call: Call) -> None:
         if self._teardown.begun or self.asked_to_end is not None or call.cancelled():
@@ -187,7 +233,7 @@ class Incarnation:
         if self.metadata.ready:
             self._become_ready()
         else:
-            self._timer = self._reactor.call_later(self.config.ready_timeout_ms / 1000, self._never_ready)
+            self._timer = self.later(self.config.ready_timeout_ms / 1000, self._never_ready)
 
     def _handshake_error(self, error: BaseException) -> HandshakeFailed:
         """An error answer or a time-out; both may pass, so unlike a wrong answer they are worth another try."""
@@ -201,6 +247,8 @@ class Incarnation:
         return PassingFailure(name, message=f"the handshake of plugin {name!r} failed: {why}")
 
     def _never_ready(self) -> None:
+        if self.ready_since is not None or self.asked_to_end is not None:  # cancelled when it was due already
+            return
         name, milliseconds = self.config.name, self.config.ready_timeout_ms
         self._fail(PassingFailure(name, message=f"plugin {name!r} answered the handshake with `ready: false` and sent "
                                   f"no plugin/ready within {milliseconds} ms (readyTimeoutMs)"))
@@ -215,8 +263,8 @@ class Incarnation:
             self._timer.cancel()
         self.ready_since = time.monotonic()
         if self.config.health.enabled and self.config.handshake != "none":
-            self._health = HealthCheck(self._reactor, self.connection, self.config.health,
-                                       lambda text: self.end(EndReason(text, "unhealthy")))
+            self._health = HealthCheck(self.connection, self.config.health, self._around.notices, post=self.post,
+                                       later=self.later, on_sick=lambda text: self.end(EndReason(text, "unhealthy")))
             self._health.start()
         self.owner.on_ready(self)
 
@@ -228,7 +276,7 @@ class Incarnation:
         except PluginError:
             done()
             return
-        call.add_internal_callback(lambda _: self._reactor.post(done))
+        call.add_internal_callback(lambda _: self.post(done))
 
     def _conclude(self, status: Optional[ExitStatus], reason: EndReason) -> Callable[[], PluginError]:
         name = self.config.name
@@ -271,14 +319,20 @@ class Incarnation:
     def _feed_log(self, data: bytes) -> None:
         """On the stderr thread."""
         self.log.feed(data, self.pid or 0)
-        if self.log.notice_due is not None and not self._notice_armed:
-            self._notice_armed = True
-            self._reactor.call_later(NOTICE_SECONDS, self._flush_log)
+        if self.log.notice_due is not None:
+            self._arm_notice()
 
     def _flush_log(self) -> None:
         """A flood may have ended in silence: what was suppressed is told all the same."""
         self._notice_armed = False
         self.log.flush()
+        if self.log.notice_due is not None:  # the flood went on meanwhile, and counted on this look
+            self._arm_notice()
+
+    def _arm_notice(self) -> None:
+        if not self._notice_armed:
+            self._notice_armed = True
+            self._reactor.call_later(NOTICE_SECONDS, self._flush_log)
 
 
 class PassingFailure(HandshakeFailed):

@@ -54,6 +54,9 @@ class ProgramLauncher:
         program = self._trust.check(plugin.executable, plugin.args, plugin=plugin.name)
         if plugin.sha256 is not None:
             check_sha256(program.script or program.file, plugin.sha256, plugin=plugin.name)
+        if plugin.wrapper and not os.path.isabs(plugin.wrapper[0]):
+            raise PluginStartFailed(plugin.name, message=f"plugin {plugin.name!r}: its `wrapper` {plugin.wrapper[0]!r} "
+                                    "was not found on PATH; install it, or give an absolute path")
         limits = plugin.limits
         argv = (*limits_prefix(limits.open_files, limits.cpu_seconds, limits.data_mb),
                 *identity_prefix(plugin.uid, plugin.gid, plugin=plugin.name),

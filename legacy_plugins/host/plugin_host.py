@@ -17,8 +17,9 @@ from legacy_plugins.host.client import PluginClient
 from legacy_plugins.host.events import BroadcastReport, encode_event
 from legacy_plugins.host.launch import Launcher
 from legacy_plugins.host.lifecycle import PluginState
+from legacy_plugins.host.reload import ReloadReport
 from legacy_plugins.host.routes import PluginRoute
-from legacy_plugins.host.runtime import HostRuntime, ReloadReport
+from legacy_plugins.host.runtime import HostRuntime
 from legacy_plugins.host.services import Service
 from legacy_plugins.host.status import PluginStatus
 from legacy_plugins.host.subscriptions import PayloadFunction, Subscriptions
@@ -44,7 +45,7 @@ class PluginHost:
         self.version = version or _own_version()
         self._base_dir = base_dir
         self._trust = None if trust is None else tuple(trust)
-        self.config = load_config(config, base_dir=base_dir, trust=self._trust)
+        self.config = self._load(config)
         self._services: Dict[str, Service] = dict(services or {})
         self._doubles: Dict[str, Launcher] = {}
         self._clients: Dict[str, PluginClient] = {}
@@ -69,9 +70,7 @@ class PluginHost:
     def stop(self, timeout: Optional[float] = None) -> None:
         """Stop all plugins, side by side, and wait until they are gone. Idempotent; bounded by `timeout` seconds, by
         default by the plugins' own time-outs. Nothing starts by itself afterwards."""
-        runtime = self._runtimes.get(os.getpid())
-        if runtime is not None:
-            runtime.stop(timeout)
+        self.runtime().begin_stop("stop", timeout).finish()
 
     def __enter__(self) -> PluginHost:
         self.start()
@@ -90,10 +89,12 @@ class PluginHost:
             if self.config.source is None:
                 raise ValueError("the configuration came from no file; give the new one")
             config = self.config.source
-        loaded = load_config(config, base_dir=self._base_dir, trust=self._trust)
-        self.config = loaded
-        runtime = self._runtimes.get(os.getpid())
-        return runtime.reload(loaded) if runtime is not None else ReloadReport()
+        return self.runtime().reload(lambda: self._load(config))
+
+    def _load(self, source: ConfigSource) -> HostConfig:
+        """Read a configuration, and go by it: in this process now, in forked children from their first use."""
+        self.config = load_config(source, base_dir=self._base_dir, trust=self._trust)
+        return self.config
 
     # ---- plugins
 
@@ -184,14 +185,15 @@ class PluginHost:
             runtime.first_use()
         return runtime
 
-    def substitute(self, name: str, launcher: Optional[Launcher]) -> None:
-        """Start `name` by other means than its program (None: by its program again); for doubles in tests."""
+    def substitute(self, name: str, launcher: Optional[Launcher]) -> Optional[Launcher]:
+        """Start `name` by other means than its program (None: by its program again), from its next start on; for
+        doubles in tests. Returns what started it so far."""
         if name not in self:
             raise UnknownPlugin(f"no plugin {name!r} is configured; known: {', '.join(self) or 'none'}", plugin=name)
-        if launcher is None:
-            self._doubles.pop(name, None)
-        else:
+        previous = self._doubles.pop(name, None)
+        if launcher is not None:
             self._doubles[name] = launcher
+        return previous
 
     def _new_runtime(self) -> HostRuntime:
         """In a process that has none yet; what a parent process had is not ours."""

@@ -1,23 +1,25 @@
-"""How one plugin's log lines and events become records, counters and signals. Called from any thread."""
+"""How what happens to one plugin becomes records, counters and signals. Called from any thread, runs nobody's code."""
 from __future__ import annotations
 
 import logging
 import threading
 import time
+from typing import Any, Dict, Mapping, Optional
 
 from legacy_plugins import signals
 from legacy_plugins.host.events import EncodedEvent
 from legacy_plugins.host.logs import log_record
 from legacy_plugins.host.notices import Notices
 from legacy_plugins.host.status import PluginCounters
+from legacy_plugins.rpc.calls import CallOutcome
 from legacy_plugins.rpc.dispatcher import Dispatcher
 
-_log = logging.getLogger("legacy_plugins.host")
-_WARN_SECONDS = 10.0
+#: How often a warning is repeated that a plugin can cause at will, in seconds.
+WARN_SECONDS = 10.0
 
 
 class PluginReports:
-    """Where a plugin's `PluginLog` and `EventQueue` report to."""
+    """Where the parts of one plugin report to."""
 
     def __init__(self, plugin: str, counters: PluginCounters, notices: Notices, dispatcher: Dispatcher) -> None:
         self._plugin = plugin
@@ -26,8 +28,8 @@ class PluginReports:
         self._dispatcher = dispatcher
         self._logger = logging.getLogger(f"legacy_plugins.plugin.{plugin}")
         self._lock = threading.Lock()  # guards the two below
-        self._drops = 0
-        self._warn_after = 0.0
+        self._untold: Dict[str, int] = {}
+        self._quiet_until: Dict[str, float] = {}
 
     def log_line(self, level: int, message: str, pid: int) -> None:
         """A line of stderr; handlers and receivers run on the dispatch thread. Raises when its queue is full."""
@@ -39,22 +41,55 @@ class PluginReports:
         if signals.plugin_log.receivers:
             self._notices.send_now(signals.plugin_log, self._plugin, {"level": level, "message": message, "pid": pid})
 
+    def call_ended(self, outcome: CallOutcome) -> None:
+        """A call of the application has ended."""
+        self._counters.call_ended(outcome)
+        self._notices.announce(signals.request_finished, self._plugin, method=outcome.method, outcome=outcome.outcome,
+                               duration=outcome.seconds)
+
+    def fault(self, text: str, beginning: str, pid: Optional[int]) -> None:
+        """A message broke the protocol. `beginning`: of the message, made safe to read."""
+        self._counters.fault()
+        self._warn("fault", "%d message(s) of plugin %r broke the protocol, the last one: %s; the message began %s",
+                   text, beginning, pid=pid)
+
     def event(self, outcome: str, event: EncodedEvent, reason: str) -> None:
-        """Something became of an event."""
+        """Something became of an event for the plugin."""
         self._counters.event(outcome)
         if outcome == "dropped":
             self._notices.announce(signals.event_dropped, self._plugin, event_type=event.event_type, reason=reason)
-            self._warn(event, reason)
+            self._warn("drop", "%d event(s) dropped for plugin %r, the last one %.100r: %s", event.event_type, reason)
         elif outcome == "acknowledged":
             self._notices.announce(signals.event_acknowledged, self._plugin, event_id=event.event_id)
 
-    def _warn(self, event: EncodedEvent, reason: str) -> None:
-        """Log dropped events, but not as many lines as a storm has events."""
+    def published(self, event_type: str, payload: Any, metadata: Mapping[str, Any]) -> None:
+        """The plugin published an event."""
+        self._counters.event("published")
+        self._notices.announce(signals.plugin_event, self._plugin, event_type=event_type, payload=payload,
+                               metadata=metadata)
+
+    def not_published(self, event_type: Any, reason: str) -> None:
+        """The plugin published an event that it may not."""
+        self._notices.announce(signals.event_dropped, self._plugin, event_type=event_type, reason=reason)
+        self._warn("publish", "%d event(s) published by plugin %r were refused, the last one %.100r: %s", event_type,
+                   reason)
+
+    def call_refused(self, method: str, reason: str) -> None:
+        """The plugin called a service that it may not call, or that is not there."""
+        self._warn("call", "%d call(s) of plugin %r to the host were refused, the last one %.100r: %s", method, reason)
+
+    def log(self, level: int, text: str, *args: Any, error: Optional[BaseException] = None) -> None:
+        """Write a record about the plugin to the host's logger."""
+        self._notices.log(level, text, *args, plugin=self._plugin, error=error)
+
+    def _warn(self, kind: str, text: str, *args: Any, pid: Optional[int] = None) -> None:
+        """Warn of this and of what was not told since the last time: a storm makes few lines."""
         now = time.monotonic()
         with self._lock:
-            self._drops += 1
-            if now < self._warn_after:
+            count = self._untold.get(kind, 0) + 1
+            quiet = now < self._quiet_until.get(kind, 0.0)
+            self._untold[kind] = count if quiet else 0
+            if quiet:
                 return
-            drops, self._drops, self._warn_after = self._drops, 0, now + _WARN_SECONDS
-        _log.warning("%d event(s) dropped for plugin %r, the last one %.100r: %s", drops, self._plugin,
-                     event.event_type, reason, extra={"plugin": self._plugin})
+            self._quiet_until[kind] = now + WARN_SECONDS
+        self._notices.log(logging.WARNING, text, count, self._plugin, *args, plugin=self._plugin, pid=pid)

@@ -6,19 +6,19 @@ here is made before a process needs it, so that no lock or thread is older than 
 from __future__ import annotations
 
 import logging
-import os
 import threading
-from dataclasses import dataclass, field
-from typing import Any, Dict, Iterable, List, Mapping, Optional, Tuple
+from typing import Any, Callable, Dict, List, Mapping, Optional, Tuple
 
 from legacy_plugins.config.model import HostConfig, PluginConfig
-from legacy_plugins.errors import PluginError, PluginNotRunning, UnknownPlugin
+from legacy_plugins.errors import UnknownPlugin
+from legacy_plugins.host.departures import CommonStop
 from legacy_plugins.host.exit import stop_at_exit
 from legacy_plugins.host.launch import Launcher, ProgramLauncher
 from legacy_plugins.host.lifecycle import PluginState
 from legacy_plugins.host.notices import Notices
 from legacy_plugins.host.orphans import shared_guard
 from legacy_plugins.host.plugin import SupervisedPlugin
+from legacy_plugins.host.reload import Reload, ReloadReport
 from legacy_plugins.host.routes import DEFAULT_MOUNT, PluginRoute, RouteSnapshot
 from legacy_plugins.host.services import Service
 from legacy_plugins.host.surroundings import Surroundings
@@ -27,20 +27,6 @@ from legacy_plugins.rpc.dispatcher import shared_dispatcher
 from legacy_plugins.rpc.reactor import shared_reactor
 
 _log = logging.getLogger("legacy_plugins.host")
-_STOPPED = (PluginState.STOPPED, PluginState.DISABLED)
-#: What stopping may take beyond the ladder's own times, in seconds: draining and reaping.
-_STOP_MARGIN = 1.5
-
-
-@dataclass(frozen=True)
-class ReloadReport:
-    """What a reload did, by plugin name. `failed`: changed plugins whose old process goes on, with the reason."""
-
-    added: Tuple[str, ...] = ()
-    removed: Tuple[str, ...] = ()
-    changed: Tuple[str, ...] = ()
-    unchanged: Tuple[str, ...] = ()
-    failed: Mapping[str, PluginError] = field(default_factory=dict)
 
 
 class HostRuntime:
@@ -48,16 +34,18 @@ class HostRuntime:
 
     def __init__(self, host: Any, config: HostConfig, *, version: str, services: Dict[str, Service],
                  doubles: Dict[str, Launcher]) -> None:
-        self.pid = os.getpid()
         self.config = config
         self._doubles = doubles
-        self._lock = threading.Lock()  # guards started, closed; makes reloads follow one another (_reloading)
-        self._reloading = threading.Lock()
+        # Guards started, closed, plugins, and that these are started and stopped in one go: what two threads want does
+        # not mix. Re-entrant: a signal handler may stop a host in the thread that just starts it.
+        self._lock = threading.RLock()
+        self._reloading = threading.Lock()  # reloads follow one another
         self.started = False
         self.closed = False
         self._reactor = shared_reactor()
         self._dispatcher = shared_dispatcher()
-        self._launcher = self._make_launcher(config)
+        self._launcher = _launcher(config)
+        self._warned = False
         self.notices = Notices(host, self._dispatcher)
         self._routes = RouteSnapshot(self._collect_routes)
         self._around = Surroundings(host.name, version, self._reactor, self._dispatcher, self.notices, services,
@@ -67,23 +55,35 @@ class HostRuntime:
     def first_use(self) -> None:
         """Start all enabled plugins, once; nothing after `stop`."""
         with self._lock:
-            if self.started or self.closed:
-                return
-            self.started = True
-        self._start_all()
+            self._prepare()
+            if not (self.started or self.closed):
+                for plugin in self.plugins.values():
+                    if not plugin.held:
+                        plugin.start()
+                self.started = True  # last: who sees it finds that every start was asked for
 
-    def mark_used(self) -> None:
-        """Count as used without starting anything: the plugins that are wanted are started one by one."""
+    def mark_used(self) -> bool:
+        """Count as used without starting anything; False where it was used before."""
         with self._lock:
-            if not self.started:
-                self.started = True
-                self._prepare()
+            self._prepare()
+            used, self.started = self.started, True
+            return not used
+
+    def mark_unused(self) -> None:
+        """Count as never used again: the next use starts all enabled plugins."""
+        with self._lock:
+            self.started = False
+            for plugin in self.plugins.values():
+                plugin.held = False
 
     def start(self) -> None:
         """Start all enabled plugins that do not run."""
         with self._lock:
-            self.started, self.closed = True, False
-        self._start_all()
+            self._prepare()
+            self.closed = False
+            for plugin in self.plugins.values():
+                plugin.start()
+            self.started = True
 
     def plugin(self, name: str) -> SupervisedPlugin:
         """The plugin of that name; raises `UnknownPlugin`, which lists the known."""
@@ -103,114 +103,66 @@ class HostRuntime:
         waiting = [plugin.available for plugin in self.plugins.values()]
         return all(available.wait(available.settled, deadline.left()) for available in waiting)
 
-    def begin_stop(self, reason: str, seconds: Optional[float]) -> None:
-        """Ask all plugins to end, side by side; within `seconds` where that is given."""
+    def begin_stop(self, reason: str, seconds: Optional[float]) -> CommonStop:
+        """Ask all plugins to end, side by side, in `seconds`, by default in their own times. `finish` waits."""
         with self._lock:
             self.closed = True
-        for plugin in self.plugins.values():
-            plugin.stop(reason, grace=_grace(plugin.config, seconds))
-
-    def wait_stopped(self, timeout: float) -> bool:
-        """Wait until all processes are gone, at most `timeout` seconds."""
-        deadline = Deadline(timeout)
-        return all(plugin.wait_gone(deadline.left()) for plugin in self.plugins.values())
-
-    def stop(self, timeout: Optional[float]) -> None:
-        """Stop all plugins; bounded by `timeout` seconds, by default by their own time-outs."""
-        self.begin_stop("stop", timeout)
-        seconds = timeout if timeout is not None else self._longest_stop()
-        if not self.wait_stopped(seconds):
-            _log.error("some plugins were not gone after %.1f s; killing them", seconds)
-            self.kill_all()
-            self.wait_stopped(_STOP_MARGIN)
-
-    def kill_all(self) -> None:
-        """The last resort: SIGKILL to every process group."""
-        for plugin in self.plugins.values():
-            plugin.kill()
+            touched = [plugin for plugin in self.plugins.values() if plugin.touched]
+            longest = max((plugin.stop_seconds for plugin in touched), default=0.0)
+            return CommonStop([(plugin, plugin.stop(reason, grace=plugin.grace(seconds))) for plugin in touched],
+                              longest if seconds is None else seconds)
 
     def abandon(self) -> None:
         """In a forked child: these plugins are the parent's. Touches no lock, signals no one."""
         for plugin in self.plugins.values():
             plugin.abandon()
 
-    def reload(self, config: HostConfig) -> ReloadReport:
-        """Go by another configuration: differences are applied plugin by plugin. Waits until that is done."""
+    def reload(self, load: Callable[[], HostConfig]) -> ReloadReport:
+        """Go by another configuration: differences are applied plugin by plugin. Waits until that is done.
+
+        `load()` gives it, in the order of reloads; what it raises, it raises with nothing changed.
+        """
         with self._reloading:
-            return self._apply(config)
+            return self._apply(load())
 
     def _apply(self, config: HostConfig) -> ReloadReport:
-        old, new = dict(self.plugins), {plugin.name: plugin for plugin in config.plugins}
-        self.config = config
-        self._launcher = self._make_launcher(config)
-        added = {name: self._new(new[name]) for name in new if name not in old}
-        changed = [name for name in new if name in old and new[name] != old[name].config]
-        removed = [plugin for name, plugin in old.items() if name not in new]
-        self.plugins = {name: added.get(name) or old[name] for name in new}
-        self._routes.changed()
+        launcher = _launcher(config)
+        with self._lock:
+            old, new = self.plugins, {plugin.name: plugin for plugin in config.plugins}
+            report = ReloadReport.between({name: plugin.config for name, plugin in old.items()}, config)
+            self.config, self._launcher = config, launcher
+            if not any(plugin.touched for plugin in old.values()):  # nothing ever ran, and nothing has to now
+                self.plugins = {name: self._new(new[name]) for name in new}
+                return report
+            self._prepare()
+            self.plugins = {name: old.get(name) or self._new(new[name]) for name in new}
+            self._routes.changed()
+            reload = self._begin_reload(report, old, new)
+        return report.with_failures(reload.finish(self._longest_start()))
+
+    def _begin_reload(self, report: ReloadReport, old: Mapping[str, SupervisedPlugin],
+                      new: Mapping[str, PluginConfig]) -> Reload:
+        """With the lock held: give the commands."""
         running = self.started and not self.closed
-        retried = [name for name in new if name in old and old[name].available.view.state is PluginState.FAILED]
-        todo = [name for name in new if name in changed or name in retried]
-        outcomes = self._replace_all([(old[name], new[name]) for name in todo], running)
-        if running:
-            self._start(added.values())
-        for plugin in removed:
-            plugin.stop("removed from the configuration")
-        self._wait_reload(outcomes, removed, added.values())
-        failed = {name: error for name, error in outcomes.items() if isinstance(error, PluginError)}
-        done = tuple(name for name in changed if name not in failed)
-        same = tuple(name for name in new if name in old and name not in changed)
-        return ReloadReport(tuple(added), tuple(plugin.name for plugin in removed), done, same, failed)
-
-    def _replace_all(self, changes: List[Tuple[SupervisedPlugin, PluginConfig]], running: bool) -> Dict[str, Any]:
-        """Begin all replacements side by side; by name a pending event, then None or the error."""
-        outcomes: Dict[str, Any] = {}
-        for plugin, config in changes:
-            outcomes[plugin.name] = ready = threading.Event()
-            plugin.replace(config, self._outcome_setter(outcomes, plugin.name, ready), start=running)
-        return outcomes
-
-    @staticmethod
-    def _outcome_setter(outcomes: Dict[str, Any], name: str, ready: threading.Event) -> Any:
-        def done(error: Optional[PluginError]) -> None:
-            outcomes[name] = error
-            ready.set()
-        return done
-
-    def _wait_reload(self, outcomes: Dict[str, Any], removed: List[SupervisedPlugin],
-                     added: Iterable[SupervisedPlugin]) -> None:
-        deadline = Deadline(self._longest_start())
-        for pending in list(outcomes.values()):
-            if isinstance(pending, threading.Event):
-                pending.wait(deadline.left())
-        for name, pending in list(outcomes.items()):
-            if isinstance(pending, threading.Event):
-                outcomes[name] = PluginNotRunning(name, message=f"the reload of plugin {name!r} took too long")
-        for plugin in removed:
-            plugin.wait_gone(_grace(plugin.config, None) * 1.5 + _STOP_MARGIN)
-        for plugin in added:
-            plugin.available.wait(plugin.available.settled, deadline.left())
+        reload = Reload(running)
+        for name in (*report.changed, *report.unchanged):
+            if name in report.changed or old[name].available.view.state is PluginState.FAILED:
+                reload.replace(old[name], new[name])
+        for name in report.removed:
+            reload.remove(old[name])
+        for name in report.added if running else ():
+            reload.add(self.plugins[name])
+        return reload
 
     def _prepare(self) -> None:
+        if self.config.trust.permissions == "off" and not self._warned:
+            self._warned = True
+            _log.warning("trust.permissions is off: whoever may write a plugin's file can run code as this user")
         self._dispatcher.post(_nothing)  # its thread must exist before the interpreter exits, when none can be started
         stop_at_exit(self)
 
-    def _start_all(self) -> None:
-        self._prepare()
-        self._start(self.plugins.values())
-
-    def _start(self, plugins: Iterable[SupervisedPlugin]) -> None:
-        for plugin in plugins:
-            if plugin.available.view.state is not PluginState.DISABLED:
-                plugin.start()
-
     def _new(self, config: PluginConfig) -> SupervisedPlugin:
         return SupervisedPlugin(config, self._around)
-
-    def _make_launcher(self, config: HostConfig) -> Launcher:
-        if config.trust.permissions == "off":
-            _log.warning("trust.permissions is off: whoever may write a plugin's file can run code as this user")
-        return ProgramLauncher(config.trust, shared_guard().token)
 
     def _launcher_of(self, name: str) -> Launcher:
         return self._doubles.get(name) or self._launcher
@@ -225,17 +177,11 @@ class HostRuntime:
         return tuple(found)
 
     def _longest_start(self) -> float:
-        longest = [plugin.handshake_timeout_ms + plugin.ready_timeout_ms for plugin in self.config.plugins]
-        return max(longest, default=0) / 1000 + _STOP_MARGIN
-
-    def _longest_stop(self) -> float:
-        return max((_grace(plugin, None) * 1.5 for plugin in self.config.plugins), default=0.0) + _STOP_MARGIN
+        return max((plugin.start_seconds for plugin in self.plugins.values()), default=0.0)
 
 
-def _grace(config: PluginConfig, seconds: Optional[float]) -> float:
-    """Seconds until SIGTERM: the plugin's own, or what fits into `seconds` together with the rest of the ladder."""
-    own = config.shutdown_timeout_ms / 1000
-    return own if seconds is None else max(0.05, min(own, seconds * 0.6))
+def _launcher(config: HostConfig) -> Launcher:
+    return ProgramLauncher(config.trust, shared_guard().token)
 
 
 def _nothing() -> None:

@@ -13,6 +13,7 @@ from typing import Any, Callable, Dict, Optional, Tuple
 
 from legacy_plugins.config.model import PluginConfig
 from legacy_plugins.errors import FrameTooLarge, RpcError
+from legacy_plugins.host.reports import PluginReports
 from legacy_plugins.protocol.handshake import PROGRESS
 from legacy_plugins.protocol.messages import (
     BUSY,
@@ -26,7 +27,7 @@ from legacy_plugins.protocol.messages import (
 from legacy_plugins.rpc.connection import Connection
 from legacy_plugins.rpc.deadline import Deadline
 from legacy_plugins.rpc.reactor import Reactor, Timer
-from legacy_plugins.rpc.workers import WorkerPool
+from legacy_plugins.rpc.workers import Afterwards, WorkerPool
 
 _log = logging.getLogger("legacy_plugins.host")
 
@@ -83,20 +84,22 @@ class _Job:
 class ServiceDesk:
     """Serves one conversation of one plugin. `handle` and `cancel`: reader thread; must not block."""
 
-    def __init__(self, config: PluginConfig, services: Dict[str, Service], reactor: Reactor) -> None:
+    def __init__(self, config: PluginConfig, services: Dict[str, Service], reactor: Reactor,
+                 reports: PluginReports) -> None:
         self._config = config
         self._services = services
         self._reactor = reactor
+        self._reports = reports
         self._pool = WorkerPool(config.reverse_rpc.max_concurrency, name=f"{config.name}-service")
         self._jobs: Dict[RequestId, _Job] = {}  # single steps only, each atomic
         self.declared = False  # the plugin's handshake said `reverseRpc: true`
-        self.refused = 0
 
     def handle(self, request: Request, connection: Connection) -> None:
         """Serve a request, or refuse it."""
-        service = self._granted(request.method)
-        if service is None:
-            self.refused += 1
+        service = self._services.get(request.method)
+        why_not = self._why_not(request.method, service)
+        if service is None or why_not is not None:
+            self._reports.call_refused(request.method, why_not or "")
             connection.refuse(request.id, METHOD_NOT_FOUND, f"the host has no method {request.method[:100]!r} for you")
             return
         seconds = self._config.reverse_rpc.timeout_ms / 1000
@@ -123,19 +126,24 @@ class ServiceDesk:
         for job in list(self._jobs.values()):
             job.caller.give_up()
 
-    def _granted(self, method: str) -> Optional[Service]:
-        config = self._config
-        if not (config.allow_reverse_rpc and self.declared and config.reverse_rpc.grants(method)):
-            return None
-        return self._services.get(method)
+    def _why_not(self, method: str, service: Optional[Service]) -> Optional[str]:
+        """Why the plugin may not call this, for the operator; the plugin itself is not told."""
+        policy = self._config.reverse_rpc
+        if not self._config.allow_reverse_rpc:
+            return "allowReverseRpc is false"
+        if not self.declared:
+            return "its handshake did not declare `reverseRpc: true`"
+        if not policy.grants(method):
+            return f"reverseRpc.methods grants {list(policy.methods)}"
+        return None if service is not None else "no such service is registered"
 
-    def _run(self, job: _Job) -> None:
-        """On a service thread."""
-        try:
-            if not job.caller.cancelled:
-                self._answer(job, *self._outcome(job))
-        finally:
+    def _run(self, job: _Job) -> Optional[Afterwards]:
+        """On a service thread. The answer comes when the thread is free again: the plugin may ask again at once."""
+        if job.caller.cancelled:
             self._forget(job)
+            return None
+        result, error = self._outcome(job)
+        return Afterwards(lambda: self._answer(job, result, error))
 
     def _forget(self, job: _Job) -> None:
         if self._jobs.get(job.request.id) is job:
@@ -147,11 +155,13 @@ class ServiceDesk:
         try:
             return job.service(job.request.params, job.caller), None
         except RpcError as error:
-            return None, error
-        except Exception:  # noqa: BLE001 - the application's code
+            # What another plugin answered to the service was not meant for this one.
+            return None, error if error.plugin is None else self._internal_error(job)
+        except BaseException:  # noqa: BLE001 - the application's code, which may even say sys.exit()
             return None, self._internal_error(job)
 
     def _answer(self, job: _Job, result: Any, error: Optional[RpcError]) -> None:
+        self._forget(job)
         if not job.claim():
             return
         try:

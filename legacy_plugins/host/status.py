@@ -53,7 +53,6 @@ class PluginCounters:
         self._events: Dict[str, int] = dict.fromkeys(EVENT_OUTCOMES, 0)
         self._latency: Deque[float] = deque(maxlen=_LATENCY_SAMPLES)
         self.faults = 0
-        self.restarts = 0
 
     def call_ended(self, outcome: CallOutcome) -> None:
         """Count a call."""

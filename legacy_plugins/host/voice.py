@@ -1,20 +1,19 @@
 """What a plugin says, on the reader thread: each message goes to who is in charge of it, and nothing is run here.
 
-Requests go to the service desk, acknowledgements to the event queue, published events and log lines to the notices,
-readiness, faults and ends to the supervising thread. What a plugin may not say is refused or ignored, and counted.
+Requests go to the service desk, acknowledgements to the event queue, published events and faults to the reports,
+readiness and ends to the supervising thread. What a plugin may not say is refused or ignored, and reported.
 """
 from __future__ import annotations
 
 import logging
 from typing import TYPE_CHECKING, Any, Optional
 
-from legacy_plugins import schemas, signals
+from legacy_plugins import schemas
 from legacy_plugins.config.model import PluginConfig
 from legacy_plugins.host.events import EventQueue
 from legacy_plugins.host.logs import PluginLog
-from legacy_plugins.host.notices import Notices
+from legacy_plugins.host.reports import PluginReports
 from legacy_plugins.host.services import ServiceDesk
-from legacy_plugins.host.status import PluginCounters
 from legacy_plugins.protocol.framing import quote
 from legacy_plugins.protocol.handshake import (
     ACK_EVENT,
@@ -29,27 +28,23 @@ from legacy_plugins.protocol.messages import INTERNAL_ERROR, INVALID_PARAMS, Not
 from legacy_plugins.protocol.peer import MessageFault
 from legacy_plugins.rpc.calls import Call, CallOutcome
 from legacy_plugins.rpc.conversation import ConversationHandler, EndReason
-from legacy_plugins.rpc.reactor import Reactor
 
 if TYPE_CHECKING:
     from legacy_plugins.host.incarnation import Incarnation
 
-_log = logging.getLogger("legacy_plugins.host")
 _OWN_METHODS = frozenset((HANDSHAKE, HEALTH, SHUTDOWN))
 
 
 class PluginVoice(ConversationHandler):
     """Hears one incarnation, which is told to it by `belongs_to` before its threads start."""
 
-    def __init__(self, config: PluginConfig, desk: ServiceDesk, events: EventQueue, log: PluginLog, notices: Notices,
-                 counters: PluginCounters, reactor: Reactor) -> None:
+    def __init__(self, config: PluginConfig, desk: ServiceDesk, events: EventQueue, log: PluginLog,
+                 reports: PluginReports) -> None:
         self._config = config
         self._desk = desk
         self._events = events
         self._log = log
-        self._notices = notices
-        self._counters = counters
-        self._reactor = reactor
+        self._reports = reports
         self._incarnation: Optional[Incarnation] = None
 
     def belongs_to(self, incarnation: Incarnation) -> None:
@@ -71,7 +66,7 @@ class PluginVoice(ConversationHandler):
     def on_notification(self, notification: Notification) -> None:
         method, params = notification
         if method == READY:
-            self._reactor.post(self._subject.ready_declared, params)
+            self._subject.post(self._subject.ready_declared, params)
         elif method == ACK_EVENT:
             self._acknowledge(params)
         elif method == PUBLISH_EVENT:
@@ -79,7 +74,7 @@ class PluginVoice(ConversationHandler):
         elif method == CANCEL_REQUEST:
             self._desk.cancel(params)
         elif not method.startswith("$/"):
-            _log.debug("plugin %r sent an unknown notification %.100r", self._config.name, method)
+            self._reports.log(logging.DEBUG, "plugin %r sent an unknown notification %.100r", self._config.name, method)
 
     def on_handshake_answer(self, call: Call) -> None:
         """The handshake was answered: from here on the plugin may call the host, if it said that it would."""
@@ -87,27 +82,22 @@ class PluginVoice(ConversationHandler):
         self._desk.declared = isinstance(answer, dict) and answer.get("reverseRpc") is True
 
     def on_fault(self, fault: MessageFault) -> None:
-        self._counters.fault()
         text = str(fault.error)
-        _log.warning("plugin %r broke the protocol: %s; the message began %s", self._config.name, text,
-                     quote(fault.body), extra={"plugin": self._config.name, "pid": self._subject.pid})
-        self._reactor.post(self._subject.fault_noted, text)
+        self._reports.fault(text, quote(fault.body), self._subject.pid)
+        self._subject.post(self._subject.fault_noted, text)
 
     def on_stray_output(self, line: bytes) -> None:
         self._log.line(line.rstrip(b"\r\n"), self._subject.pid or 0)
 
     def on_end(self, reason: EndReason) -> None:
-        self._reactor.post(self._subject.conversation_ended, reason)
+        self._subject.post(self._subject.conversation_ended, reason)
 
     def on_drained(self) -> None:
-        self._reactor.post(self._subject.reader_drained)
+        self._subject.post(self._subject.reader_drained)
 
     def on_outcome(self, outcome: CallOutcome) -> None:
-        if outcome.method in _OWN_METHODS:  # the host's own housekeeping, not the application's calls
-            return
-        self._counters.call_ended(outcome)
-        self._notices.announce(signals.request_finished, self._config.name, method=outcome.method,
-                               outcome=outcome.outcome, duration=outcome.seconds)
+        if outcome.method not in _OWN_METHODS:  # the host's own housekeeping, not the application's calls
+            self._reports.call_ended(outcome)
 
     @property
     def _subject(self) -> Incarnation:
@@ -119,16 +109,11 @@ class PluginVoice(ConversationHandler):
         return isinstance(event_id, str) and self._events.acknowledge(event_id)
 
     def _publish(self, params: Any) -> None:
-        name = self._config.name
         if not schemas.validator("publish-params").is_valid(params):
-            _log.warning("plugin %r published an event that does not fit its schema", name, extra={"plugin": name})
-            return
-        event_type = params["eventType"]
-        if not self._config.events.may_publish(event_type):
-            _log.warning("plugin %r may not publish events of type %.100r; `events.publish` allows %s", name,
-                         event_type, list(self._config.events.publish), extra={"plugin": name})
-            self._notices.announce(signals.event_dropped, name, event_type=event_type, reason="not in events.publish")
-            return
-        self._counters.event("published")
-        self._notices.announce(signals.plugin_event, name, event_type=event_type, payload=params.get("payload"),
-                               metadata=params.get("metadata") or {})
+            event_type = params.get("eventType") if isinstance(params, dict) else None
+            self._reports.not_published(event_type, "it does not fit the schema of plugin/publishEvent")
+        elif not self._config.events.may_publish(params["eventType"]):
+            self._reports.not_published(params["eventType"],
+                                        f"events.publish allows {list(self._config.events.publish)}")
+        else:
+            self._reports.published(params["eventType"], params.get("payload"), params.get("metadata") or {})
