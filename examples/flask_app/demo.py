@@ -13,7 +13,7 @@ import shutil
 import socket
 import sys
 from pathlib import Path
-from typing import Dict, List
+from typing import Dict, List, Tuple
 
 import yaml
 
@@ -24,6 +24,10 @@ ROOT = HERE.parent.parent
 INSTANCE = ROOT / "build" / "demo"
 DATA = INSTANCE / "data"
 PLUGINS = HERE / "plugins.yaml"
+
+# A page of each plugin to look at, below the mount.
+PAGES: Tuple[Tuple[str, str], ...] = (("backup-plugin", "backup/backups"), ("notifier", "notifier/events"),
+                                      ("report", "report/report.svg"))
 
 
 def missing_languages() -> Dict[str, str]:
@@ -77,16 +81,15 @@ def port_is_free(port: int) -> bool:
 
 
 def announce(port: int, missing: Dict[str, str]) -> None:
-    """Say what is left out and where to look."""
+    """Say what is left out and where to look; a plugin that is left out has nothing to look at."""
     for name, reason in missing.items():
         print(f"LEFT OUT: {name}: {reason}")
     base = f"http://127.0.0.1:{port}"
+    pages = "\n             ".join(f"curl {base}/api/plugins/{page}" for name, page in PAGES if name not in missing)
     print(f"""
 Home page    {base}/
 Synchronise  curl -H 'Content-Type: application/json' -d '{{"source": "inbox", "target": "mirror"}}' {base}/sync
-Plugins      curl {base}/api/plugins/backup/backups
-             curl {base}/api/plugins/notifier/events
-             curl {base}/api/plugins/report/report.svg
+Plugins      {pages}
 Ctrl-C stops the server and its plugins.
 """, flush=True)
 

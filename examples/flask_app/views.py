@@ -12,12 +12,18 @@ from flask import Blueprint, current_app, jsonify, redirect, render_template, re
 from werkzeug.exceptions import Forbidden, HTTPException
 from werkzeug.wrappers import Response
 
+from legacy_plugins import PluginState
+
 from .hosting import plugins, space_warnings
 from .locks import FolderBusy
 from .service import OutsideRoots, Service
 from .sync import SyncError, folder_size
 
 views = Blueprint("views", __name__)
+
+# Where the plugins' own answers can be looked at, below the mount.
+_PAGES = ({"plugin": "backup-plugin", "path": "backup/backups", "text": "Backups"},
+          {"plugin": "notifier", "path": "notifier/events", "text": "Events seen by the notifier"})
 
 Answer = Union[str, Response, Tuple[Union[str, Response], int]]
 
@@ -35,8 +41,11 @@ def home() -> Answer:
 
 def _home(fault: str = "") -> str:
     prefix = current_app.config.get("LEGACY_PLUGINS_URL_PREFIX", "/api/plugins")
-    return render_template("home.html", syncs=_service().history.recent(25), plugins=plugins.host.status(),
-                           roots=_service().roots, mount=request.script_root + prefix, fault=fault)
+    states = plugins.host.status()
+    disabled = {status.name for status in states if status.state is PluginState.DISABLED}
+    return render_template("home.html", syncs=_service().history.recent(25), plugins=states, roots=_service().roots,
+                           mount=request.script_root + prefix, fault=fault,
+                           pages=[page for page in _PAGES if page["plugin"] not in disabled])
 
 
 @views.route("/syncs")

@@ -16,6 +16,9 @@ from legacy_plugins.protocol.handshake import RouteDeclaration
 #: mapping (allowed; it becomes `user`), True (allowed), None or False (403), or a response of the framework.
 Authorize = Callable[[Any, str, RouteDeclaration], Any]
 
+# What a view may return, but a hook hardly means to send: a user's name, id or roles, or a number for a truth.
+_NO_RESPONSE = (str, bytes, bytearray, int, float, complex, list, set, frozenset)
+
 
 class Access(NamedTuple):
     """Allowed, with what is known of the caller; or `native`, the framework's response to send instead."""
@@ -26,7 +29,7 @@ class Access(NamedTuple):
 
 def admitted(native: Any, plugin: str, route: RouteDeclaration, method: str, policy: HttpPolicy,
              authorize: Optional[Authorize]) -> Access:
-    """Whether this request may reach the route; raises `HttpProblem` 403.
+    """Whether this request may reach the route; raises `HttpProblem` 403, and `TypeError` for a useless verdict.
 
     `native`: the framework's request. `method`: the request's. Where the operator listed the route as public the hook
     is not asked; without a hook nothing but that list opens a route, and not one that declares `auth`.
@@ -43,7 +46,13 @@ def admitted(native: Any, plugin: str, route: RouteDeclaration, method: str, pol
         raise _forbidden()
     if verdict is True:
         return Access()
-    return Access(user=dict(verdict)) if isinstance(verdict, Mapping) else Access(native=verdict)
+    if isinstance(verdict, Mapping):
+        return Access(user=dict(verdict))
+    if isinstance(verdict, _NO_RESPONSE):
+        raise TypeError(f"authorize returned {type(verdict).__name__} for a route of plugin {plugin!r}; return a "
+                        "mapping (allowed; it becomes `user`), True (allowed), None or False (403), or a response of "
+                        "the framework")
+    return Access(native=verdict)
 
 
 def _forbidden() -> HttpProblem:

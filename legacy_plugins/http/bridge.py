@@ -17,6 +17,7 @@ from legacy_plugins.http.access import Authorize, admitted
 from legacy_plugins.http.bodies import Body, decode_body, read_body
 from legacy_plugins.http.circuit import RouteCircuit
 from legacy_plugins.http.exchange import request_params
+from legacy_plugins.http.failures import log_failure
 from legacy_plugins.http.identity import request_id
 from legacy_plugins.http.limits import LimitTable
 from legacy_plugins.http.messages import HttpRequest, HttpResponse
@@ -172,9 +173,8 @@ class HttpBridge:
         if problem.status >= 500:
             # A plugin that is down has been announced already; each request that finds it so is no news.
             level = logging.DEBUG if problem.status == 503 else logging.WARNING
-            logger.log(level, "request %s (%.10s) for plugin %s answered with %d: %s", visit.request_id,
-                       visit.request.method, visit.plugin, problem.status, problem.reason or problem.detail,
-                       extra={"plugin": visit.plugin, "request_id": visit.request_id})
+            log_failure(level, problem.status, problem.reason or problem.detail, method=visit.request.method,
+                        path=visit.request.path, plugin=visit.plugin, request_id=visit.request_id)
         return problem_response(problem, plugin=visit.plugin, request_id=visit.request_id)
 
 

@@ -12,7 +12,7 @@ import subprocess
 import sys
 import urllib.request
 from pathlib import Path
-from typing import Any, List
+from typing import Any, Dict, List
 
 import pytest
 import yaml
@@ -52,6 +52,18 @@ def test_each_missing_language_has_one_line_with_its_command(monkeypatch: pytest
     lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("LEFT OUT")]
     assert [re.findall(r"LEFT OUT: ([a-z-]+): .*apt-get install \w+", line) for line in lines] == [
         ["backup-plugin"], ["notifier"]]
+
+
+@pytest.mark.parametrize(("missing", "shown"), [
+    ({}, ["backup/backups", "notifier/events", "report/report.svg"]), ({"notifier": "no node"},
+                                                                       ["backup/backups", "report/report.svg"]),
+    ({"backup-plugin": "no cargo", "notifier": "no node"}, ["report/report.svg"]),
+])
+def test_a_plugin_that_is_left_out_is_not_advertised(missing: Dict[str, str], shown: List[str],
+                                                     capsys: pytest.CaptureFixture[str]) -> None:
+    """The announcement has a URL for each plugin that runs, and for no other."""
+    demo.announce(8000, missing)
+    assert re.findall(r"curl http://127\.0\.0\.1:8000/api/plugins/(\S+)", capsys.readouterr().out) == shown
 
 
 def test_sample_data_is_made_once(tmp_path: Path) -> None:

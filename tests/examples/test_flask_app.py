@@ -248,6 +248,18 @@ def test_the_home_page_shows_synchronisations_and_plugins(client: FlaskClient, h
         assert expected in page
 
 
+def test_the_home_page_links_to_plugins_that_are_enabled(client: FlaskClient, app: Flask, need: Any) -> None:
+    """Backups and events are one click away; a plugin that is disabled has no link."""
+    need("backup-plugin", "notifier")
+    links = [f'<a href="{BACKUP}/backups">', f'<a href="{NOTIFIER}/events">']
+    page = client.get("/").get_data(as_text=True)
+    assert [link in page for link in links] == [True, True]
+    with app.app_context():
+        plugins["notifier"].disable()
+    page = client.get("/").get_data(as_text=True)
+    assert [link in page for link in links] == [True, False]
+
+
 def test_the_form_redirects_to_the_page_and_shows_faults_on_it(client: FlaskClient) -> None:
     """A browser's form leads back to the page, or to the page with the reason."""
     good = client.post("/sync", data={"source": "in", "target": "out"})

@@ -11,6 +11,8 @@ from legacy_plugins.http.access import Access, admitted
 from legacy_plugins.http.problems import HttpProblem
 from tests.http.fakes import route
 
+RESPONSE = object()
+
 
 def _status(declared: Any, policy: HttpPolicy, authorize: Any = None, method: str = "GET") -> int:
     try:
@@ -40,11 +42,25 @@ def test_head_is_open_where_get_is() -> None:
 
 @pytest.mark.parametrize(("verdict", "expected"), [
     (True, Access()), ({"id": 7}, Access(user={"id": 7})), ({}, Access(user={})),
-    (OrderedDict(a=1), Access(user={"a": 1})), ("a response", Access(native="a response")), (1, Access(native=1)),
+    (OrderedDict(a=1), Access(user={"a": 1})), (RESPONSE, Access(native=RESPONSE)),
+    (("no", 401), Access(native=("no", 401))),
 ])
 def test_what_a_hook_may_return(verdict: Any, expected: Access) -> None:
-    """True or a mapping allow; all but None and False is the framework's response."""
+    """True or a mapping allow; a response of the framework is sent."""
     assert admitted("native", "shop", route(), "GET", HttpPolicy(), lambda *_: verdict) == expected
+
+
+@pytest.mark.req("R23")
+@pytest.mark.parametrize("verdict", ["ada", "", b"ada", bytearray(b"ada"), 1, 0, 1.5, ["admin"], {"admin"}])
+def test_a_verdict_that_is_none(verdict: Any) -> None:
+    """A user's name or number is not sent to the client as if it were a response: the error says what may be returned.
+
+    The value itself is not in the text, since it may be a secret.
+    """
+    with pytest.raises(TypeError, match=r"return a mapping .*, True .*, None or False .*, or a response") as caught:
+        admitted("native", "shop", route(), "GET", HttpPolicy(), lambda *_: verdict)
+    assert f"returned {type(verdict).__name__} for a route of plugin 'shop'" in str(caught.value)
+    assert "ada" not in str(caught.value)
 
 
 @pytest.mark.parametrize("verdict", [None, False])

@@ -149,6 +149,7 @@ def test_what_calls_end_in(answer: Any, status: int, caplog: pytest.LogCaptureFi
     assert (response.header("retry-after") is not None) == (status == 503)
     logged = [(record.plugin, record.request_id) for record in caplog.records]  # type: ignore[attr-defined]
     assert logged == ([("shop", "r-1")] if status in (502, 504) else [])
+    assert all("(GET /api/plugins/shop/items)" in text for text in caplog.messages)
 
 
 def test_an_error_of_the_application_passes() -> None:

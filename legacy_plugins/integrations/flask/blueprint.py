@@ -65,8 +65,9 @@ def create_blueprint(host: PluginHost, *, authorize: Optional[Authorize] = None,
     """A blueprint that serves the plugins of `host`.
 
     `authorize(request, plugin, route)`: returns a mapping (allowed; it becomes `user`), True (allowed), None or False
-    (403), or anything that a view may return, which is sent as it is. Without it only what the operator listed in
-    `http.publicRoutes` is open. `name`: the blueprint's, for `url_for`.
+    (403), or a response (an object or a tuple, as a view returns), which is sent as it is; texts, numbers and lists
+    raise `TypeError`. Without it only what the operator listed in `http.publicRoutes` is open. `name`: the blueprint's,
+    for `url_for`.
 
     Register it under any prefix, in any application, nested or not; registering raises `ConfigError` where a plugin's
     `routePrefix` does not lie below the prefix, and `ValueError` for a prefix with variables.

@@ -1,6 +1,7 @@
 """The error handlers that an application may opt into."""
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 import pytest
@@ -33,6 +34,32 @@ def test_plugin_errors_become_problems(error: errors.PluginError, status: int, r
     assert "Traceback" not in document["detail"]
     assert answer.headers["X-Request-ID"] == "r-1"
     assert app.test_client().head("/").data == b""
+
+
+@pytest.mark.parametrize(("error", "expected"), [
+    (errors.PluginTimeout("it slept", plugin="shop"), "(GET /view) for plugin shop answered with 504: it slept"),
+    (errors.PluginUnavailable("shop"), "(GET /view) for plugin shop answered with 503: "),
+    (errors.PluginError("a\nb"), "(GET /view) for plugin None answered with 502: a\\nb"),
+    (errors.RpcError(404, "no such order", plugin="shop"), None),
+])
+def test_what_clients_are_not_told_is_logged(error: errors.PluginError, expected: Any,
+                                             caplog: pytest.LogCaptureFixture) -> None:
+    """Each status from 500 on leaves one line with the error's own text, by plugin and request; a client error none."""
+    app = Flask("app")
+    register_error_handlers(app)
+
+    @app.route("/view")
+    def view() -> str:
+        raise error
+
+    with caplog.at_level(logging.DEBUG, "legacy_plugins.http"):
+        app.test_client().get("/view?token=secret", headers={"X-Request-ID": "r-1"})
+    assert len(caplog.records) == (expected is not None)
+    for record in caplog.records:
+        assert expected in record.getMessage()
+        assert "secret" not in record.getMessage()
+        assert (record.name, record.levelname) == ("legacy_plugins.http", "WARNING")
+        assert (record.plugin, record.request_id) == (error.plugin, "r-1")  # type: ignore[attr-defined]
 
 
 def test_without_opting_in_nothing_changes() -> None:
