@@ -21,7 +21,7 @@ __all__ = [
 ]
 
 
-def _rebuild(cls: Type["PluginError"], args: Tuple[Any, ...], state: Dict[str, Any]) -> "PluginError":
+def _rebuild(cls: Type[PluginError], args: Tuple[Any, ...], state: Dict[str, Any]) -> PluginError:
     """Make an error again without calling its constructor, whose signature differs from class to class."""
     error = cls.__new__(cls)
     error.args = args
@@ -147,7 +147,7 @@ class PluginNotRunning(PluginUnavailable):
 
 
 class PluginStartFailed(PluginUnavailable):
-    """The plugin's program could not be started; the message says why. ``crash`` has the details where it ran at all."""
+    """The plugin's program could not be started; the message says why. ``crash``: the report, where it ran at all."""
 
     def __init__(self, plugin: Optional[str] = None, state: Any = None, retry_after: Optional[float] = None, *,
                  message: Optional[str] = None, crash: Any = None) -> None:

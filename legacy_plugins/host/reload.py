@@ -12,13 +12,17 @@ from typing import Dict, List, Mapping, Optional, Tuple
 from legacy_plugins.config.model import HostConfig, PluginConfig
 from legacy_plugins.errors import PluginError, PluginTimeout
 from legacy_plugins.host.departures import Departure
+from legacy_plugins.host.lifecycle import PluginState
 from legacy_plugins.host.plugin import SupervisedPlugin
 from legacy_plugins.rpc.deadline import Deadline
 
 
 @dataclass(frozen=True)
 class ReloadReport:
-    """What a reload did, by plugin name. `failed`: changed plugins whose old process goes on, with the reason."""
+    """What a reload did, by plugin name.
+
+    `failed`: why, for changed plugins whose old process goes on, and for all that were to be started and have failed.
+    """
 
     added: Tuple[str, ...] = ()
     removed: Tuple[str, ...] = ()
@@ -38,8 +42,8 @@ class ReloadReport:
 
     def with_failures(self, failed: Mapping[str, PluginError]) -> ReloadReport:
         """The same, where these plugins could not be changed."""
-        changed = tuple(name for name in self.changed if name not in failed)
-        return dataclasses.replace(self, changed=changed, failed=dict(failed))
+        added, changed = (tuple(name for name in names if name not in failed) for names in (self.added, self.changed))
+        return dataclasses.replace(self, added=added, changed=changed, failed=dict(failed))
 
 
 class _Outcome:
@@ -94,4 +98,7 @@ class Reload:
             departure.over.wait(patience)
         for plugin in self._starting:
             plugin.available.wait(plugin.available.settled, deadline.left())
+            view = plugin.available.view
+            if view.state is PluginState.FAILED and view.error is not None:
+                failed.setdefault(plugin.name, view.error)
         return failed

@@ -316,8 +316,11 @@ class Supervision:
         self._replacement = None
         if incarnation is not None:
             self.retire(incarnation, "the reload failed")
-        rest = ", the old process goes on" if self._standing.state is S.READY else ""
-        self._around.notices.alarm(self._name, f"the reload failed{rest}: {error}", error)
+        if self._standing.state is S.READY:  # no alarm: it can be called
+            self._reports.log(logging.ERROR, "the reload of plugin %r failed, its old process goes on: %s", self._name,
+                              error)
+        else:
+            self._around.notices.alarm(self._name, f"the reload failed: {error}", error)
 
     def _take_log(self, incarnation: Incarnation) -> None:
         if incarnation.log is not self.log:

@@ -101,7 +101,8 @@ def test_ready_replaces_what_the_handshake_declared() -> None:
     assert (third.events, third.routes) == (("A",), ())
 
 
-@pytest.mark.parametrize("params", [7, [], {"routes": 1}, {"routes": [{"path": "x", "method": "GET"}]}, {"events": [1]}])
+@pytest.mark.parametrize("params", [7, [], {"routes": 1}, {"routes": [{"path": "x", "method": "GET"}]},
+                                    {"events": [1]}])
 def test_a_bad_ready_is_refused(params: Any) -> None:
     """`plugin/ready` is checked as the handshake is."""
     with pytest.raises(HandshakeFailed):

@@ -41,7 +41,7 @@ def test_plugins_are_asked_to_end(tmp_path: Path, end: str, code: int) -> None:
     trace = tmp_path / "trace"
     done = subprocess.run([sys.executable, "-W", "error", "-c", HOST + "host.start()\n" + end,
                            config(plugin("a", {"trace": str(trace)}), plugin("b", {"trace": str(trace)}))],
-                          cwd=str(ROOT), stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=60, check=False)
+                          cwd=str(ROOT), capture_output=True, timeout=60, check=False)
     assert done.returncode == code, done.stderr.decode()
     assert sorted(traced(trace)) == ["eof", "eof", "shutdown", "shutdown", "start", "start"]
     assert b"legacy" not in done.stderr

@@ -32,7 +32,8 @@ def test_constructing_starts_nothing() -> None:
 def test_first_call_starts_the_plugin_and_waits_for_it(make_host: Make) -> None:
     """A call on a host that was never started starts its plugins, waits for the handshake and returns the answer."""
     host = make_host(plugin("a"))
-    assert host["a"].request("echo", {"text": "gr\u00fc\u00df dich \U0001f600"}) == {"text": "gr\u00fc\u00df dich \U0001f600"}
+    params = {"text": "gr\u00fc\u00df dich \U0001f600"}
+    assert host["a"].request("echo", params) == params
     assert host["a"].state is PluginState.READY
 
 
@@ -142,7 +143,7 @@ def test_other_plugins_go_on_when_one_crashes(make_host: Make) -> None:
 def test_a_slow_answer_is_a_time_out_and_is_cancelled(make_host: Make) -> None:
     """A call past its deadline raises `PluginTimeout`, the plugin is told to cancel, later calls are answered."""
     host = make_host(plugin("a"))
-    with pytest.raises(errors.PluginTimeout, match="'a'.*'wait'") as caught:
+    with pytest.raises(errors.PluginTimeout, match=r"'a'.*'wait'") as caught:
         host["a"].request("wait", {"seconds": 60}, timeout=0.5)
     assert isinstance(caught.value, TimeoutError)
     assert len(host["a"].request("cancelled", {"count": 1})) == 1
@@ -178,7 +179,7 @@ def test_an_untrusted_command_never_runs(make_host: Make, tmp_path: Path) -> Non
 @pytest.mark.req("R28", "R34")
 @pytest.mark.fault("T9", "T11", "T12")
 def test_a_plugin_gets_the_least_environment(make_host: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The plugin sees its configured variables, the harmless standard ones and nothing else; only fds 0 to 2; its folder."""
+    """The plugin sees its configured variables, the harmless standard ones and nothing else; fds 0 to 2; its folder."""
     monkeypatch.setenv("SECRET_KEY", "hunter2")
     monkeypatch.setenv("PYTHONPATH", "/evil")
     monkeypatch.setenv("PASSED", "yes")
@@ -194,7 +195,7 @@ def test_a_plugin_gets_the_least_environment(make_host: Make, monkeypatch: pytes
 def test_unknown_names_list_the_known_ones(make_host: Make) -> None:
     """Asking for a plugin that is not configured raises `UnknownPlugin` with the names that are."""
     host = make_host(plugin("a"), plugin("b"))
-    with pytest.raises(errors.UnknownPlugin, match="'c'.*a, b") as caught:
+    with pytest.raises(errors.UnknownPlugin, match=r"'c'.*a, b") as caught:
         host["c"]
     assert isinstance(caught.value, KeyError)
     assert list(host) == ["a", "b"]

@@ -6,7 +6,6 @@ from typing import Any, Iterator, List
 
 import pytest
 
-from legacy_plugins import signals
 from legacy_plugins.host import reports as reports_module
 from legacy_plugins.host.events import encode_event
 from legacy_plugins.host.notices import Notices
@@ -99,7 +98,7 @@ def test_a_log_line_is_a_record_and_a_signal(stage: Stage, heard: Recorder, log:
     stage.reports.log_line(logging.ERROR, "the disk is full", 7)
     stage.finish()
     record: Any = log.wait("the disk is full")
-    assert (record.name, record.levelno, record.plugin, record.pid) == ("legacy_plugins.plugin.a", logging.ERROR, "a", 7)
+    assert (record.name, record.levelname, record.plugin, record.pid) == ("legacy_plugins.plugin.a", "ERROR", "a", 7)
     assert heard.of("plugin_log", "a") == [{"level": logging.ERROR, "message": "the disk is full", "pid": 7}]
 
 

@@ -78,7 +78,7 @@ def test_a_host_is_a_context_manager(make_host: Make) -> None:
 
 @pytest.mark.req("D6")
 def test_signals_say_who_sends_them_and_about_whom(make_host: Make) -> None:
-    """The sender is the host, `plugin=` the name; receivers run on the dispatch thread; one that raises hurts nobody."""
+    """The sender is the host, `plugin=` the name; receivers run on the dispatch thread; one that raises hurts none."""
     told: List[Any] = []
     complete = threading.Event()
 

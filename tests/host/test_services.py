@@ -126,9 +126,9 @@ def test_what_one_plugin_answered_is_not_passed_to_another(make_host: Make) -> N
 
     def fail(params: Any) -> Any:
         raise errors.RpcError(7, "the secret is 42")
-    with fake_plugin(host, "b", {"secret": fail}), fake_plugin(host, "a") as fake:
-        with pytest.raises(errors.InternalError, match="the host's log says more"):
-            fake.call_host("host/x")
+    with fake_plugin(host, "b", {"secret": fail}), fake_plugin(host, "a") as fake, \
+            pytest.raises(errors.InternalError, match="the host's log says more"):
+        fake.call_host("host/x")
 
 
 @pytest.mark.parametrize("value", [{1, 2}, float("nan"), "\ud800", "x" * 17_000_000],
@@ -155,7 +155,7 @@ def test_beyond_the_bound_the_host_is_busy(make_host: Make) -> None:
     with fake_plugin(host, "a") as fake, ThreadPoolExecutor(2) as pool:
         calls = [pool.submit(fake.call_host, "host/x", None, 20) for _ in range(2)]
         running.wait(20)
-        with pytest.raises(errors.RpcError, match="reverseRpc.maxConcurrency") as caught:
+        with pytest.raises(errors.RpcError, match=r"reverseRpc\.maxConcurrency") as caught:
             fake.call_host("host/x")
         assert caught.value.code == -32000
         free.set()
@@ -183,7 +183,7 @@ def test_a_service_that_takes_too_long_is_answered_for(make_host: Make) -> None:
         return "too late"
     host.service("host/y")(lambda params, caller: "in time")
     with fake_plugin(host, "a") as fake:
-        with pytest.raises(errors.RpcError, match="reverseRpc.timeoutMs"):
+        with pytest.raises(errors.RpcError, match=r"reverseRpc\.timeoutMs"):
             fake.call_host("host/x")
         assert told.wait(20)
         assert fake.call_host("host/y") == "in time"

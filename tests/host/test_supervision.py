@@ -56,7 +56,7 @@ def test_the_limit_of_retries_is_the_end(make_host: Make, heard: Recorder) -> No
     assert gave_up["crash"].exit_code == 3
     assert gave_up["crash"].stderr_tail == ("cannot start: the database is missing",)
     assert host["a"].state is PluginState.FAILED
-    with pytest.raises(errors.PluginStartFailed, match="exit code 3.*the database is missing") as caught:
+    with pytest.raises(errors.PluginStartFailed, match=r"exit code 3.*the database is missing") as caught:
         host["a"].request("echo")
     assert caught.value.crash == host["a"].last_crash
     assert host["b"].request("echo", [1]) == [1]

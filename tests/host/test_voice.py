@@ -34,7 +34,7 @@ def test_one_fault_hurts_one_caller(make_host: Make, log: LogBook) -> None:
     client = host["a"]
     beside = client.submit("wait", {"seconds": 0.2, "value": "fine"})
     call = client.submit("wait", {"seconds": 30})
-    client.request("raw", {"data": frame('{"jsonrpc": "2.0", "id": %d, "result": 1, "error": 2}' % call.id)})
+    client.request("raw", {"data": frame(f'{{"jsonrpc": "2.0", "id": {call.id}, "result": 1, "error": 2}}')})
     assert isinstance(call.exception(20), errors.ProtocolError)
     assert beside.result(20) == "fine"
     assert client.request("echo", [1]) == [1]
@@ -210,7 +210,7 @@ def test_the_wire_has_the_same_rules_for_every_id(make_host: Make) -> None:
     client = host["a"]
     call = client.submit("wait", {"seconds": 30})
     for wrong in (f'"{call.id}"', f"{call.id}.0", "true", "999999", "[1]"):
-        client.request("raw", {"data": frame('{"jsonrpc": "2.0", "id": %s, "result": 1}' % wrong)})
+        client.request("raw", {"data": frame(f'{{"jsonrpc": "2.0", "id": {wrong}, "result": 1}}')})
     assert not call.done()
     assert client.status().faults == 5
     assert call.cancel()
