@@ -319,8 +319,8 @@ class Outbox:
 
     def _broken(self, text: str, fault: Optional[str] = None) -> None:
         """Nothing more can be sent. Whoever has the right to write."""
+        self._on_broken(text, fault)  # first: once the stream is closed the other side ends, as if of its own accord
         with self._lock:
             self._closed = self._broken_off = True
             self._writer = None
             self._empty()
-        self._on_broken(text, fault)

@@ -14,7 +14,7 @@ from legacy_plugins.rpc.connection import Connection
 from legacy_plugins.rpc.conversation import ConnectionLimits, ConversationHandler, EndReason
 from legacy_plugins.rpc.process_client import JsonRpcProcess
 from tests.plugins.far_end import FarEnd, socket_pair
-from tests.plugins.programs import ECHO, SECONDS, children, descriptors, eventually, threads
+from tests.plugins.programs import ECHO, SECONDS, PatientProcess, children, descriptors, eventually, threads
 
 
 class Heard(ConversationHandler):
@@ -113,7 +113,7 @@ def program() -> Iterator[Callable[..., JsonRpcProcess]]:
     started: List[JsonRpcProcess] = []
 
     def start(argv: Sequence[str] = ECHO, **how: Any) -> JsonRpcProcess:
-        started.append(JsonRpcProcess(argv, **how))
+        started.append(PatientProcess(argv, **how))
         return started[-1]
     yield start
     for process in started:

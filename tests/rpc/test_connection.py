@@ -4,9 +4,11 @@ from __future__ import annotations
 import concurrent.futures
 import itertools
 import math
+import queue
 import socket
 import threading
 import time
+from queue import Empty, SimpleQueue
 from typing import Any, Callable, Dict, List
 
 import pytest
@@ -337,6 +339,19 @@ def test_what_was_not_sent_is_taken_back_what_was_begun_is_finished(talk: Begin)
     assert [outcome.outcome for outcome in heard.outcomes] == [TIMED_OUT] * 3
 
 
+@pytest.mark.fault("B1")
+def test_a_cancellation_for_which_there_is_no_room(talk: Begin) -> None:
+    """It is best effort: giving up a call that was sent works though nothing more fits into the queue."""
+    connection, heard, far = talk(ConnectionLimits(queue_bytes=10), buffer_bytes=4096)
+    call = connection.submit("sent")
+    assert far.take() == {"id": 1, "method": "sent"}
+    connection.notify("stuck", ["x" * 500_000])
+    eventually(lambda: connection.outbox.stalled_since, "the pipe is full")
+    assert call.cancel()
+    assert connection.outbox.queued == 1
+    heard.wait(lambda: [outcome.outcome for outcome in heard.outcomes] == [CANCELLED])
+
+
 @pytest.mark.fault("P22", "J19")
 def test_a_lock_that_wakes_too_early(talk: Begin, monkeypatch: pytest.MonkeyPatch) -> None:
     """The waits of Python 3.8 follow the wall clock: one that ends before our deadline is no time-out."""
@@ -354,6 +369,19 @@ def test_a_lock_that_wakes_too_early(talk: Begin, monkeypatch: pytest.MonkeyPatc
     far.answer("in time")
     assert asking.outcome == "in time"
     assert len(waits) == 3
+
+    class EarlyQueue(SimpleQueue):  # type: ignore[type-arg]
+        """Gives up at once, the first few times."""
+
+        def get(self, block: bool = True, timeout: Any = None) -> Any:
+            waits.append(timeout)
+            if len(waits) < 6:
+                raise Empty
+            return super().get(block, timeout)
+    monkeypatch.setattr(queue, "SimpleQueue", EarlyQueue)
+    asking = Asking(connection, "m", on_progress=lambda _: None)
+    far.answer("with progress")
+    assert asking.outcome == "with progress"
     assert connection.calls.outcomes["timed_out"] == connection.calls.outcomes["cancelled"] == 0
 
 

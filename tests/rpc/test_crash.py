@@ -78,7 +78,9 @@ def test_what_is_missing_is_named(tmp_path: Path) -> None:
     assert "check `cwd`" in explain_spawn_error(missing, ["/bin/true"], str(tmp_path / "no"))
     assert "'/nowhere/x' does not exist; check `command`" in explain_spawn_error(missing, ["/nowhere/x"], None)
     assert "needs the interpreter '/nowhere/python'" in explain_spawn_error(missing, [str(script)], str(tmp_path))
-    for fine in (known, tmp_path):
+    plain = tmp_path / "plain"
+    plain.write_bytes(b"\x7fELF")
+    for fine in (known, plain, tmp_path):
         assert "does not exist; check `command`" in explain_spawn_error(missing, [str(fine)], None)
 
 

@@ -207,6 +207,19 @@ def test_what_was_taken_back_costs_no_memory(writing: Callable[..., Writing]) ->
     assert (w.outbox.queued, w.outbox.queued_bytes) == (0, 0)
 
 
+def test_what_was_taken_back_is_passed_over(writing: Callable[..., Writing]) -> None:
+    """Between frames that are written together, before and after them."""
+    w = writing(start=False)
+    entries = [w.outbox.post(b"<%d>" % number) for number in range(7)]
+    for index in (0, 2, 3, 6):
+        assert w.outbox.discard(entries[index])
+    w.start()
+    eventually(lambda: entries[5].sent, "the rest is written")
+    assert bytes(w.valve.taken) == b"<1><4><5>"
+    assert w.outbox.send(b"<7>").sent
+    assert (w.outbox.queued, w.outbox.queued_bytes) == (0, 0)
+
+
 def test_taking_back_while_the_writer_writes(writing: Callable[..., Writing]) -> None:
     """Each frame is either written whole or taken back, whatever the race says."""
     w = writing(room=0, max_bytes=10 ** 6)

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import random
 import threading
 from typing import Any, Callable, Iterator, List
@@ -91,10 +92,12 @@ def test_threads_start_when_they_are_needed(pool: Callable[..., WorkerPool]) -> 
 def test_who_asks_again_at_once_finds_the_thread_free(pool: Callable[..., WorkerPool]) -> None:
     """`Afterwards` runs when the thread counts as free: told then that a job is done, one can submit the next."""
     workers = pool(1)
-    for _ in range(300):
-        done = threading.Event()
-        assert workers.submit(lambda event=done: Afterwards(event.set))
-        assert done.wait(SECONDS)
+    incoming, outgoing = os.pipe()  # writing lets other threads run, as an answer does
+    for _ in range(500):
+        assert workers.submit(lambda: Afterwards(lambda: os.write(outgoing, b"x")))
+        assert os.read(incoming, 1)
+    os.close(incoming)
+    os.close(outgoing)
     ran: List[str] = []
     assert workers.submit(lambda: lambda: ran.append("a function that a job returns is nothing special"))
     workers.close()
