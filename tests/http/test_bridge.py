@@ -257,6 +257,17 @@ def test_more_requests_than_places_are_refused_at_once() -> None:
     assert (surplus.status, surplus.header("retry-after"), statuses) == (503, "1", [200, 200])
 
 
+def test_no_more_requests_wait_for_a_start_than_may_call() -> None:
+    """While a plugin does not become ready, the surplus gets 503 with Retry-After instead of a thread of the server."""
+    bridge, host, client = _bridge(http=replace(OPEN, max_concurrency=1))
+    client.state = PluginState.STARTING
+    host.refresh()
+    second: List[Any] = []
+    client.on_wait = lambda: second.append(bridge.handle(request())) if not second else None
+    assert bridge.handle(request()).status == 504
+    assert (second[0].status, second[0].header("retry-after")) == (503, "1")
+
+
 def test_a_first_start_is_waited_for() -> None:
     """A request for a plugin that is starting waits for it, and for what it then declares."""
     bridge, host, client = _bridge()

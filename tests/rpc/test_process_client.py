@@ -502,9 +502,11 @@ def test_what_cannot_be_started(tmp_path: Path) -> None:
 def test_a_program_that_exits_at_once(program: Start) -> None:
     """Whether before or after the first request is sent: `PluginCrashed` with its last words."""
     plugin = program([sys.executable, "-S", "-E", "-c", "import sys; sys.exit('no configuration')"])
-    report = _crash(plugin.submit("echo", [], 60.0)) if not plugin._ended.is_set() else None
-    if report is not None:
-        assert (report.exit_code, report.stderr_tail) == (1, ("no configuration",))
+    try:
+        report = _crash(plugin.submit("echo", [], 60.0))
+    except PluginCrashed as error:
+        report = error.crash
+    assert (report.exit_code, report.stderr_tail) == (1, ("no configuration",))
     eventually(plugin._ended.is_set, "its end is seen")
     with pytest.raises(PluginCrashed, match="no configuration"):
         plugin.request("echo")
