@@ -127,7 +127,7 @@ class HttpBridge:
         routes = self._current_table().plugin(name)
         if routes is None:
             client = self.host.client(name)
-            with self._limits.of(name, located.plugin.http).place():  # who waits for it holds a thread of the server too
+            with self._limits.of(name, located.plugin.http).place():  # who waits holds a thread of the server too
                 client.wait_ready(deadline.left())
             routes = self._current_table().plugin(name)
             if routes is None and client.routes:  # ready this very moment, and the host's tuple is about to follow

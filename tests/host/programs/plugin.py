@@ -107,6 +107,7 @@ def handle_trouble(method, params):
         os._exit(params.get("code", 3))
     if method == "signal":
         os.kill(os.getpid(), params["number"])
+        threading.Event().wait(20)  # another thread may get it, a moment later: no answer before that
     if method == "raw":
         raw(params["data"].encode("latin-1"))
         return True
