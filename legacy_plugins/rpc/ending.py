@@ -25,7 +25,7 @@ _log = logging.getLogger("legacy_plugins.rpc")
 #: How long a program whose stdout has ended may take to exit before it counts as one that only closed it, in seconds.
 EXIT_GRACE_SECONDS = 0.1
 #: How long the last words may take to be read, in seconds.
-DRAIN_SECONDS = 0.1
+DRAIN_SECONDS = 0.2
 _TICK_SECONDS = 0.05
 _RETRY_SECONDS = 0.005
 #: How long a killed process may take to be gone before it counts as unkillable (in the kernel's hands), in seconds.

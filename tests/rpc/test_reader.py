@@ -268,7 +268,7 @@ def _answer(number: int) -> bytes:
 def test_answers_cost_nothing_but_late_ones_do(talk: Begin) -> None:
     """A thousand answers pass a budget of ten; a thousand copies of one do not."""
     connection, heard, far = talk(ConnectionLimits(notifications_per_second=10))
-    calls = [connection.submit("m") for _ in range(1000)]
+    calls = [connection.submit("m", None, 60.0) for _ in range(1000)]
     far.raw(b"".join(map(_answer, range(1, 1001))))
     for call in calls:
         call.result(SECONDS)
