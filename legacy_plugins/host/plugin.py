@@ -9,7 +9,7 @@ import time
 from typing import Callable, Optional
 
 from legacy_plugins.config.model import PluginConfig
-from legacy_plugins.errors import PluginError
+from legacy_plugins.errors import PluginError, UnknownPlugin
 from legacy_plugins.host.availability import Availability
 from legacy_plugins.host.departures import Departure
 from legacy_plugins.host.events import EncodedEvent, EventQueue
@@ -32,6 +32,7 @@ class SupervisedPlugin:
         self.name = config.name
         self.counters = PluginCounters()
         self.touched = False  # some command was given
+        self.removed = False  # a reload took it away: whoever still has it in hand cannot start it
         self.held = False  # it was stopped on purpose: the host's first use does not start it
         self._reactor = surroundings.reactor
         reports = PluginReports(config.name, self.counters, surroundings.notices, surroundings.dispatcher)
@@ -73,6 +74,11 @@ class SupervisedPlugin:
         self._post(lambda: self._supervision.stop(wish, grace, departure))
         return departure
 
+    def remove(self) -> Departure:
+        """Stop it for good: a reload has taken it away."""
+        self.removed = True
+        return self.stop("removed from the configuration")
+
     def kill(self, departure: Departure) -> None:
         """SIGKILL to the processes of a stop that are still there."""
         self._post(lambda: self._supervision.kill(departure))
@@ -94,6 +100,8 @@ class SupervisedPlugin:
 
     def _post_start(self, command: Callable[[], None]) -> None:
         """Calls and events wait for it from now on."""
+        if self.removed:
+            raise UnknownPlugin(f"plugin {self.name!r} was removed from the configuration", plugin=self.name)
         self.held = False
         self.available.start_asked()
         self.events.open()

@@ -77,7 +77,7 @@ class Reload:
 
     def remove(self, plugin: SupervisedPlugin) -> None:
         """Begin to stop a plugin for good."""
-        self._departures.append((plugin.stop("removed from the configuration"), plugin.stop_seconds))
+        self._departures.append((plugin.remove(), plugin.stop_seconds))
 
     def add(self, plugin: SupervisedPlugin) -> None:
         """Begin to start a new plugin."""

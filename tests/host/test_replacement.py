@@ -391,3 +391,14 @@ def test_reloads_follow_one_another(make_host: Make) -> None:
         reports = list(pool.map(host.reload, configs))
     assert all(report.changed == ("a",) for report in reports)
     assert host.config.plugins[0].env["X"] == host["a"].request("facts")["env"]["X"]
+
+
+def test_a_removed_plugin_cannot_be_started_by_who_still_has_it(make_host: Make) -> None:
+    """A command that was under way when a reload took its plugin away raises, and leaves no process behind."""
+    host = make_host(plugin("a"), plugin("b"))
+    host.start()
+    removed = host.used().plugin("b")
+    host.reload(configuration(plugin("a")))
+    with pytest.raises(errors.UnknownPlugin, match="removed"):
+        removed.restart()
+    assert removed.available.view.state is PluginState.STOPPED
