@@ -13,7 +13,12 @@ from legacy_plugins.host.reports import PluginReports
 from legacy_plugins.host.services import ServiceDesk
 from legacy_plugins.host.surroundings import Surroundings
 from legacy_plugins.host.voice import PluginVoice
+from legacy_plugins.rpc.reactor import Reactor
+from legacy_plugins.transport.base import Process
 from legacy_plugins.transport.process import KILL
+
+_TICK_SECONDS = 0.01
+_REAP_SECONDS = 1.0
 
 
 def incarnate(config: PluginConfig, owner: Owner, around: Surroundings, *, log: PluginLog, events: EventQueue,
@@ -28,6 +33,24 @@ def incarnate(config: PluginConfig, owner: Owner, around: Surroundings, *, log: 
     try:
         return Incarnation(config, process, owner, voice, desk, log, around, guard)
     except BaseException:
-        process.send_signal(KILL)
-        process.release()
+        _discard(process, around.reactor)
         raise
+
+
+def _discard(process: Process, reactor: Reactor) -> None:
+    """Nobody looks after this process: end it, and give everything back."""
+    process.send_signal(KILL)
+    process.stream.close_write()
+    for source in (process.stream, process.log_stream):
+        if source is not None:
+            source.interrupt()
+            while source.read():
+                pass
+    _reap(process, reactor, _REAP_SECONDS)
+
+
+def _reap(process: Process, reactor: Reactor, left: float) -> None:
+    if process.exit_status() is None and left > 0:
+        reactor.call_later(_TICK_SECONDS, lambda: _reap(process, reactor, left - _TICK_SECONDS))
+    else:
+        process.release()

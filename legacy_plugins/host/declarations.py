@@ -10,10 +10,14 @@ from typing import Any, Tuple
 from legacy_plugins import schemas
 from legacy_plugins.config.model import PluginConfig
 from legacy_plugins.errors import HandshakeFailed, InvalidMessage
+from legacy_plugins.protocol.codec import JsonCodec
 from legacy_plugins.protocol.handshake import HandshakeResult, RouteDeclaration, parse_routes
 from legacy_plugins.schemas.bodies import check_body_schema
 
 _MAX_TOLD = 5
+#: JSON text of all routes' schemas together. Checking it takes up to a quarter of a minute of the plugin's own start.
+MAX_SCHEMA_CHARACTERS = 1024 * 1024
+_codec = JsonCodec()
 
 
 def check_handshake(config: PluginConfig, answer: Any) -> HandshakeResult:
@@ -66,9 +70,13 @@ def _check_shape(config: PluginConfig, schema: str, what: str, value: Any) -> No
 
 
 def _check_bodies(config: PluginConfig, routes: Tuple[RouteDeclaration, ...]) -> None:
+    characters = 0
     for route in routes:
         if route.schema is None:
             continue
+        characters += len(_codec.encode(route.schema))
+        if characters > MAX_SCHEMA_CHARACTERS:
+            raise _failed(config, f"the schemas of its routes have more than {MAX_SCHEMA_CHARACTERS} characters")
         try:
             check_body_schema(route.schema, allow_patterns=config.http.schema_patterns)
         except InvalidMessage as error:

@@ -15,24 +15,15 @@ from collections import deque
 from typing import Any, Callable, Deque, Optional, Protocol
 
 from legacy_plugins.config.model import PluginConfig
-from legacy_plugins.errors import (
-    HandshakeFailed,
-    PluginCrashed,
-    PluginError,
-    PluginNotRunning,
-    PluginStartFailed,
-    PluginTimeout,
-    RpcError,
-)
-from legacy_plugins.host import declarations
+from legacy_plugins.errors import HandshakeFailed, PluginCrashed, PluginError, PluginNotRunning, PluginStartFailed
+from legacy_plugins.host.greeting import Greeting
 from legacy_plugins.host.health import HealthCheck
 from legacy_plugins.host.logs import NOTICE_SECONDS, PluginLog
 from legacy_plugins.host.orphans import OrphanGuard
 from legacy_plugins.host.services import ServiceDesk
 from legacy_plugins.host.surroundings import Surroundings
 from legacy_plugins.host.voice import PluginVoice
-from legacy_plugins.protocol.handshake import HANDSHAKE, SHUTDOWN, HandshakeResult, handshake_params
-from legacy_plugins.rpc.calls import Call
+from legacy_plugins.protocol.handshake import SHUTDOWN, HandshakeResult
 from legacy_plugins.rpc.connection import Connection
 from legacy_plugins.rpc.conversation import ConnectionLimits, EndReason
 from legacy_plugins.rpc.crash import CrashReport
@@ -78,15 +69,15 @@ class Incarnation:
         self.started = time.monotonic()
         self.failure: Optional[HandshakeFailed] = None  # why it could not become ready
         self.connection = Connection(process.stream, voice, name=config.name, limits=_limits(config), skip_stray=True)
-        self._voice = voice
         self._desk = desk
         self._around = around
         self._reactor = around.reactor
+        self._greeting = Greeting(config, self.connection, post=self.post, later=self.later,
+                                  answered=voice.on_handshake_answer, ready=self._become_ready, failed=self._fail,
+                                  blame=self._blame)
         voice.belongs_to(self)
-        self._handshaken = False
         self._notice_armed = False
         self._fault_times: Deque[float] = deque(maxlen=config.faults.limit)
-        self._timer: Optional[Timer] = None
         self._ladder: Optional[StopLadder] = None
         self._terminates_at = 0.0  # when the ladder comes to SIGTERM
         self._health: Optional[HealthCheck] = None
@@ -98,7 +89,8 @@ class Incarnation:
         if guard is not None and self.pid is not None:
             guard.add(self.pid)
         self._teardown = Teardown(self._reactor, process, self.connection, self._pump,
-                                  conclude=self._conclude, done=self._done, releasing=self._leave_guard)
+                                  conclude=self._conclude, done=self._done,
+                                  releasing=lambda: self._take(self._leave_guard))
 
     def post(self, step: Callable[..., None], *args: Any) -> None:
         """Any thread: take a step of this incarnation on the supervising thread."""
@@ -112,9 +104,12 @@ class Incarnation:
         try:
             step(*args)
         except Exception as error:  # noqa: BLE001 - a defect of ours must not leave a process that nobody looks after
-            self._around.notices.log(logging.ERROR, "an error in the supervision of plugin %r; please report it",
-                                     self.config.name, plugin=self.config.name, pid=self.pid, error=error)
-            self.end(EndReason(f"an error in the host: {error!r}", "host error"))
+            self._blame(error)
+
+    def _blame(self, error: Exception) -> None:
+        self._around.notices.log(logging.ERROR, "an error in the supervision of plugin %r; please report it",
+                                 self.config.name, plugin=self.config.name, pid=self.pid, error=error)
+        self.end(EndReason(f"an error in the host: {error!r}", "host error"))
 
     def begin(self) -> None:
         """Start the threads and the handshake."""
@@ -122,22 +117,8 @@ class Incarnation:
 
     def _begin(self) -> None:
         self._start_threads()
-        if self.connection.ended is not None:
-            return
-        if self.config.handshake == "none":
-            self._handshaken = True
-            try:
-                self.metadata = declarations.configured(self.config)
-            except HandshakeFailed as error:
-                self._fail(error)
-            else:
-                self._become_ready()
-            return
-        params = handshake_params(self.config.name, self._around.host_name, self._around.host_version,
-                                  reverse_rpc=self.config.allow_reverse_rpc,
-                                  max_frame_bytes=self.config.limits.max_frame_bytes)
-        call = self.connection.submit(HANDSHAKE, params, self.config.handshake_timeout_ms / 1000)
-        call.add_internal_callback(lambda _: self._handshake_answered(call))
+        if self.connection.ended is None:
+            self._greeting.begin(self._around)
 
     def _start_threads(self) -> None:
         try:
@@ -162,7 +143,7 @@ class Incarnation:
                 self._climb(grace, None)
             return
         seconds = self.config.shutdown_timeout_ms / 1000 if grace is None else grace
-        polite = self._handshaken and self.config.handshake != "none"
+        polite = self._greeting.done
         self._climb(seconds, (lambda done: self._say_goodbye(reason, seconds, done)) if polite else None)
 
     def _climb(self, seconds: float, farewell: Optional[Callable[[Callable[[], None]], None]]) -> None:
@@ -175,17 +156,6 @@ class Incarnation:
 
     # ---- told by the plugin's voice (posted by the reader thread)
 
-    def ready_declared(self, params: Any) -> None:
-        """`plugin/ready` came."""
-        if self.metadata is None or self.ready_since is not None or self.asked_to_end is not None:
-            return
-        try:
-            self.metadata = declarations.check_ready(self.config, self.metadata, params)
-        except HandshakeFailed as error:
-            self._fail(error)
-            return
-        self._become_ready()
-
     def fault_noted(self, text: str) -> None:
         """A message broke the rules: one hurts one caller, too many within a while end the process."""
         now = time.monotonic()
@@ -197,9 +167,12 @@ class Incarnation:
 
     def conversation_ended(self, reason: EndReason) -> None:
         """The conversation has ended by itself, or through `end`."""
-        if not self._teardown.begun:
+        if self._teardown.begun:
+            return
+        try:
             self._stop_clocks()
             self.owner.on_leaving(self)
+        finally:
             self._teardown.begin(reason)
 
     def reader_drained(self) -> None:
@@ -212,55 +185,17 @@ class Incarnation:
 
     # ---- becoming ready
 
-    def _handshake_answered(self, call: Call) -> None:
-        """On the reader thread: the next message may be a call to the host already."""
-        self._voice.on_handshake_answer(call)
-        self.post(self._on_handshake, call)
-
-    def _on_handshake(self, call: Call) -> None:
-        if self._teardown.begun or self.asked_to_end is not None or call.cancelled():
-            return
-        error = call.exception(0)
-        if error is not None:
-            self._fail(self._handshake_error(error))
-            return
-        self._handshaken = True
-        try:
-            self.metadata = declarations.check_handshake(self.config, call.result(0))
-        except HandshakeFailed as refused:
-            self._fail(refused)
-            return
-        if self.metadata.ready:
-            self._become_ready()
-        else:
-            self._timer = self.later(self.config.ready_timeout_ms / 1000, self._never_ready)
-
-    def _handshake_error(self, error: BaseException) -> HandshakeFailed:
-        """An error answer or a time-out; both may pass, so unlike a wrong answer they are worth another try."""
-        name = self.config.name
-        if isinstance(error, PluginTimeout):
-            why = f"no answer within {self.config.handshake_timeout_ms} ms (handshakeTimeoutMs)"
-        elif isinstance(error, RpcError):
-            why = f"it answered with error {error.code}: {error.message[:200]}"
-        else:
-            why = str(error)
-        return PassingFailure(name, message=f"the handshake of plugin {name!r} failed: {why}")
-
-    def _never_ready(self) -> None:
-        if self.ready_since is not None or self.asked_to_end is not None:  # cancelled when it was due already
-            return
-        name, milliseconds = self.config.name, self.config.ready_timeout_ms
-        self._fail(PassingFailure(name, message=f"plugin {name!r} answered the handshake with `ready: false` and sent "
-                                  f"no plugin/ready within {milliseconds} ms (readyTimeoutMs)"))
+    def ready_declared(self, params: Any) -> None:
+        """`plugin/ready` came; on the reader thread."""
+        self._greeting.ready_declared(params)
 
     def _fail(self, error: HandshakeFailed) -> None:
         """It will not become ready: end it; the owner learns why from `failure`."""
         self.failure = error
         self.end(EndReason(str(error), "start failed"))
 
-    def _become_ready(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
+    def _become_ready(self, metadata: HandshakeResult) -> None:
+        self.metadata = metadata
         self.ready_since = time.monotonic()
         if self.config.health.enabled and self.config.handshake != "none":
             self._health = HealthCheck(self.connection, self.config.health, self._around.notices, post=self.post,
@@ -311,8 +246,7 @@ class Incarnation:
         self.owner.on_gone(self)
 
     def _stop_clocks(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
+        self._greeting.stop()
         if self._health is not None:
             self._health.stop()
 
@@ -333,10 +267,6 @@ class Incarnation:
         if not self._notice_armed:
             self._notice_armed = True
             self._reactor.call_later(NOTICE_SECONDS, self._flush_log)
-
-
-class PassingFailure(HandshakeFailed):
-    """A handshake that failed in a way that another try may mend."""
 
 
 def _limits(config: PluginConfig) -> ConnectionLimits:

@@ -14,6 +14,7 @@ from legacy_plugins.host.availability import Availability
 from legacy_plugins.host.departures import Departure
 from legacy_plugins.host.events import EncodedEvent, EventQueue
 from legacy_plugins.host.lifecycle import PluginState
+from legacy_plugins.host.log_history import LogHistory
 from legacy_plugins.host.logs import PluginLog
 from legacy_plugins.host.reports import PluginReports
 from legacy_plugins.host.status import PluginCounters, PluginStatus
@@ -38,7 +39,8 @@ class SupervisedPlugin:
         reports = PluginReports(config.name, self.counters, surroundings.notices, surroundings.dispatcher)
         self.available = Availability(config.name, PluginState.STOPPED if config.enabled else PluginState.DISABLED)
         self.events = EventQueue(config.events, config.limits.queue_bytes, reports.event, self._arm_redelivery)
-        self._supervision = Supervision(config, surroundings, self.available, self.events, reports)
+        self._logs = LogHistory(config.logs, reports.log_line)
+        self._supervision = Supervision(config, surroundings, self.available, self.events, self._logs, reports)
 
     @property
     def config(self) -> PluginConfig:
@@ -48,7 +50,7 @@ class SupervisedPlugin:
     @property
     def log(self) -> PluginLog:
         """Its stderr."""
-        return self._supervision.log
+        return self._logs.current
 
     @property
     def last_crash(self) -> Optional[CrashReport]:
@@ -59,7 +61,8 @@ class SupervisedPlugin:
 
     def start(self, *, enable: bool = False) -> None:
         """Start it, unless it runs, has failed, or is disabled; `enable`: only what is disabled."""
-        self._post_start(lambda: self._supervision.start(enable=enable))
+        if enable or self.available.view.state not in (PluginState.DISABLED, PluginState.FAILED):
+            self._post_start(lambda: self._supervision.start(enable=enable))
 
     def restart(self) -> None:
         """Stop it, then start it; also what has failed or is disabled."""
@@ -77,7 +80,9 @@ class SupervisedPlugin:
     def remove(self) -> Departure:
         """Stop it for good: a reload has taken it away."""
         self.removed = True
-        return self.stop("removed from the configuration")
+        departure = Departure()
+        self._post(lambda: self._supervision.remove(departure))
+        return departure
 
     def kill(self, departure: Departure) -> None:
         """SIGKILL to the processes of a stop that are still there."""
@@ -90,7 +95,15 @@ class SupervisedPlugin:
         returned is over when a plugin that the new configuration disables is gone.
         """
         departure = Departure()
-        self._post(lambda: self._supervision.replace(config, done, start, departure))
+
+        def carry_out() -> None:
+            try:
+                self._supervision.replace(config, done, start, departure)
+            except Exception as error:
+                done(PluginError(f"the reload of plugin {self.name!r} failed: {error!r}", plugin=self.name))
+                departure.over.set()
+                raise
+        self._post(carry_out)
         return departure
 
     def abandon(self) -> None:
@@ -168,4 +181,4 @@ class SupervisedPlugin:
             in_flight=len(connection.calls) if connection else 0,
             queued=connection.outbox.queued if connection else len(self.events),
             calls=self.counters.calls(), latency=self.counters.latency(), events=self.counters.events(),
-            faults=self.counters.faults, log_lines_suppressed=self._supervision.suppressed, reason=view.reason)
+            faults=self.counters.faults, log_lines_suppressed=self._logs.suppressed, reason=view.reason)

@@ -24,17 +24,17 @@ class RouteSnapshot:
 
     def __init__(self, collect: Callable[[], Tuple[PluginRoute, ...]]) -> None:
         self._collect = collect
-        self._version = 0
-        self._cached: Optional[Tuple[int, Tuple[PluginRoute, ...]]] = None
+        self._version = object()
+        self._cached: Optional[Tuple[object, Tuple[PluginRoute, ...]]] = None
 
     def changed(self) -> None:
         """The declared routes are others now."""
-        self._version += 1
+        self._version = object()  # not a number: two threads that count one up may lose a change
 
     def get(self) -> Tuple[PluginRoute, ...]:
         """All routes, in the order of the configuration."""
         cached, version = self._cached, self._version
-        if cached is None or cached[0] != version:
+        if cached is None or cached[0] is not version:
             cached = (version, self._collect())  # a change meanwhile makes the version differ again
             self._cached = cached
         return cached[1]

@@ -17,10 +17,11 @@ from legacy_plugins.host.assembly import incarnate
 from legacy_plugins.host.availability import Availability
 from legacy_plugins.host.departures import Departure, Departures
 from legacy_plugins.host.events import EventQueue
-from legacy_plugins.host.incarnation import Incarnation, Owner, PassingFailure
+from legacy_plugins.host.greeting import PassingFailure
+from legacy_plugins.host.incarnation import Incarnation, Owner
 from legacy_plugins.host.launch import StartDelayed
 from legacy_plugins.host.lifecycle import PluginState, RestartBudget
-from legacy_plugins.host.logs import PluginLog
+from legacy_plugins.host.log_history import LogHistory
 from legacy_plugins.host.replacement import Replacement
 from legacy_plugins.host.reports import PluginReports
 from legacy_plugins.host.standing import Standing
@@ -41,12 +42,11 @@ class Wish(NamedTuple):
 
 
 class Supervision:
-    """See the file's first paragraph. `config`, `log`, `last_crash`, `restarts`: any thread may read them."""
+    """See the file's first paragraph. `config`, `last_crash`, `restarts`: any thread may read them."""
 
     def __init__(self, config: PluginConfig, surroundings: Surroundings, available: Availability, events: EventQueue,
-                 reports: PluginReports) -> None:
+                 logs: LogHistory, reports: PluginReports) -> None:
         self.config = config
-        self.log = PluginLog(config.logs, reports.log_line)
         self.last_crash: Optional[CrashReport] = None
         self.restarts = 0
         self._name = config.name
@@ -54,23 +54,18 @@ class Supervision:
         self._available = available
         self._standing = Standing(config.name, available, surroundings.notices, surroundings.routes_changed)
         self._events = events
+        self._logs = logs
         self._reports = reports
         self._budget = RestartBudget(config.restart)
-        self._log_policy = config.logs
-        self._suppressed_before = 0  # by logs with an earlier policy
         self._current: Optional[Incarnation] = None  # it starts, serves, or is being stopped
         self._remains: Optional[Incarnation] = None  # it has crashed, and its process is not quite gone
         self._retiring: List[Incarnation] = []  # others serve in their place
         self._replacement: Optional[Replacement] = None
+        self._removed = False  # from the configuration
         self._departures = Departures()
         self._wish: Optional[Wish] = None  # while `_current` is being stopped
         self._spawn_when_gone: Optional[str] = None  # a start waits for `_remains`; the reason
         self._timer: Optional[Timer] = None  # of the next try
-
-    @property
-    def suppressed(self) -> int:
-        """How many lines of stderr were not emitted. Any thread."""
-        return self._suppressed_before + self.log.suppressed
 
     def incarnations(self) -> List[Incarnation]:
         """All processes that are still there."""
@@ -89,7 +84,9 @@ class Supervision:
     def start(self, *, enable: bool) -> None:
         """Start it, unless it runs, has failed, or is disabled; `enable`: only what is disabled."""
         state = self._standing.state
-        if state is S.STOPPING:
+        if self._removed:
+            pass
+        elif state is S.STOPPING:
             if self._wish is not None and (self._wish.state is S.DISABLED) == enable:
                 self._stop(Wish(S.STARTING, "start"), None)
         elif state is S.DISABLED if enable else state in (S.STOPPED, S.BACKOFF):
@@ -99,13 +96,20 @@ class Supervision:
 
     def restart(self) -> None:
         """Stop it, then start it; also what has failed or is disabled."""
-        self._stop(Wish(S.STARTING, "restart"), None)
+        if not self._removed:
+            self._stop(Wish(S.STARTING, "restart"), None)
+        self._close_events_if_down()
 
     def stop(self, wish: Wish, grace: Optional[float], departure: Departure) -> None:
         """Stop it, then do as the wish says."""
         self._departures.add(departure, self.incarnations())
         self._stop(wish, grace)
         self._departures.check(self.incarnations())
+
+    def remove(self, departure: Departure) -> None:
+        """Stop it for good: no command that was given before this one was seen starts it again."""
+        self._removed = True
+        self.stop(Wish(S.STOPPED, "removed from the configuration"), None, departure)
 
     def kill(self, departure: Departure) -> None:
         """SIGKILL to the processes of a stop that are still there."""
@@ -193,15 +197,15 @@ class Supervision:
         except PluginError as error:
             self._give_up(error, None)
         else:
-            self._take_log(self._current)
+            self._logs.take(self._current.log, self.config.logs)
             self._available.update(pid=self._current.pid)
             self._current.begin()
 
     def incarnate(self, config: PluginConfig, owner: Owner) -> Incarnation:
         """Start a process. Raises `PluginError`."""
-        log = self.log if config.logs == self._log_policy else PluginLog(config.logs, self._reports.log_line)
         try:
-            return incarnate(config, owner, self._around, log=log, events=self._events, reports=self._reports)
+            return incarnate(config, owner, self._around, log=self._logs.for_policy(config.logs), events=self._events,
+                             reports=self._reports)
         except PluginError:
             raise
         except Exception as error:
@@ -225,7 +229,7 @@ class Supervision:
             self._events.detach(old.connection)
             self._retiring.append(old)
         self._current = incarnation
-        self._take_log(incarnation)
+        self._logs.take(incarnation.log, incarnation.config.logs)
         self._events.open()
         self._events.attach(incarnation.connection, metadata.events)
         if metadata.name != (self.config.expect.name or self._name):
@@ -276,11 +280,11 @@ class Supervision:
     def _gone(self, incarnation: Incarnation) -> None:
         if incarnation in self._retiring:
             self._retiring.remove(incarnation)
-        elif incarnation is self._remains:
+        if incarnation is self._remains:
             self._remains = None
             if self._spawn_when_gone is not None:
                 self._spawn(self._spawn_when_gone)
-        elif incarnation is self._current:
+        if incarnation is self._current:
             self._current = None
             wish, self._wish = self._wish, None
             if wish is None:
@@ -321,11 +325,6 @@ class Supervision:
                               error)
         else:
             self._around.notices.alarm(self._name, f"the reload failed: {error}", error)
-
-    def _take_log(self, incarnation: Incarnation) -> None:
-        if incarnation.log is not self.log:
-            self._suppressed_before += self.log.suppressed
-            self.log, self._log_policy = incarnation.log, incarnation.config.logs
 
     def _cancel_start(self) -> None:
         """No start that was due comes."""

@@ -26,7 +26,7 @@ from legacy_plugins.protocol.handshake import (
 )
 from legacy_plugins.protocol.messages import INTERNAL_ERROR, INVALID_PARAMS, Notification, Request
 from legacy_plugins.protocol.peer import MessageFault
-from legacy_plugins.rpc.calls import Call, CallOutcome
+from legacy_plugins.rpc.calls import CallOutcome
 from legacy_plugins.rpc.conversation import ConversationHandler, EndReason
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ class PluginVoice(ConversationHandler):
     def on_notification(self, notification: Notification) -> None:
         method, params = notification
         if method == READY:
-            self._subject.post(self._subject.ready_declared, params)
+            self._subject.ready_declared(params)
         elif method == ACK_EVENT:
             self._acknowledge(params)
         elif method == PUBLISH_EVENT:
@@ -76,9 +76,8 @@ class PluginVoice(ConversationHandler):
         elif not method.startswith("$/"):
             self._reports.log(logging.DEBUG, "plugin %r sent an unknown notification %.100r", self._config.name, method)
 
-    def on_handshake_answer(self, call: Call) -> None:
+    def on_handshake_answer(self, answer: Any) -> None:
         """The handshake was answered: from here on the plugin may call the host, if it said that it would."""
-        answer = None if call.cancelled() or call.exception(0) is not None else call.result(0)
         self._desk.declared = isinstance(answer, dict) and answer.get("reverseRpc") is True
 
     def on_fault(self, fault: MessageFault) -> None:

@@ -315,5 +315,5 @@ class Connection:
         reason = EndReason(f"it closed its stdin ({text})", "closed stdin")
         try:  # usually it is dead, and the reader says more
             self._reactor.call_later(0.05, lambda: self.end(reason))
-        except (OSError, RuntimeError):  # the reactor never ran, and cannot be started now
+        except (AttributeError, OSError, RuntimeError):  # the reactor never ran, and cannot: no thread left, or Windows
             self.end(reason)

@@ -197,11 +197,11 @@ class Outbox:
             self._changed.notify_all()
 
     def _enqueue(self, entry: Entry, patience: float) -> None:
-        """The entry comes last: whatever a signal handler interrupts, none stands in the queue that nobody knows of."""
+        """In this order: wherever a signal handler interrupts it, what is queued is written, and then counted right."""
         self._check_room(len(entry.frame), patience)
         self._wake()
-        self._bytes += len(entry.frame)
         self._queue.append(entry)
+        self._bytes += len(entry.frame)
 
     def _wake(self) -> None:
         if self._waiting:

@@ -125,6 +125,7 @@ class Recorder:
 @pytest.fixture
 def heard() -> Iterator[Recorder]:
     """A recorder of all signals of this library, whoever sends them."""
+    flush_notices()  # what an earlier test has caused
     recorder = Recorder()
     receivers = []
     for name in signals.__all__:
@@ -166,6 +167,7 @@ class LogBook(logging.Handler):
 @pytest.fixture
 def log() -> Iterator[LogBook]:
     """The records of all loggers of this library, from DEBUG on."""
+    flush_notices()  # what an earlier test has caused
     book, logger = LogBook(), logging.getLogger("legacy_plugins")
     level = logger.level
     logger.addHandler(book)

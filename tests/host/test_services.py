@@ -8,7 +8,9 @@ from typing import Any, Callable, Dict, Iterator, List
 import pytest
 
 from legacy_plugins import PluginHost, errors
-from legacy_plugins.host.services import Caller
+from legacy_plugins.host.services import Caller, ServiceDesk
+from legacy_plugins.rpc.connection import Connection
+from legacy_plugins.rpc.workers import WorkerPool
 from legacy_plugins.testing import FakePlugin, fake_plugin
 
 from .conftest import LogBook, plugin
@@ -162,12 +164,27 @@ def test_beyond_the_bound_the_host_is_busy(make_host: Make) -> None:
         assert [call.result(20) for call in calls] == ["served", "served"]
 
 
-def test_a_plugin_that_got_its_answer_may_ask_again_at_once(make_host: Make) -> None:
-    """With room for one call, a thousand in a row are served: none finds the host busy with the one before."""
+def test_a_plugin_that_got_its_answer_may_ask_again_at_once(make_host: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With room for one call, the place is free when the answer is sent: the next call never finds the host busy."""
+    free: List[bool] = []
+    pools: List[WorkerPool] = []
+    answer, run = Connection.answer, ServiceDesk._run
+
+    def spy_run(self: ServiceDesk, job: Any) -> Any:
+        pools.append(self._pool)
+        return run(self, job)
+
+    def spy_answer(self: Connection, request_id: Any, result: Any) -> None:
+        if result == "served":
+            free.append(pools[-1].submit(len, ()))
+        answer(self, request_id, result)
+    monkeypatch.setattr(ServiceDesk, "_run", spy_run)
+    monkeypatch.setattr(Connection, "answer", spy_answer)
     host = make_host(plugin("a", **GRANTED, reverseRpc={"maxConcurrency": 1}),
-                     services={"host/x": lambda params, caller: params})
+                     services={"host/x": lambda params, caller: "served"})
     with fake_plugin(host, "a") as fake:
-        assert [fake.call_host("host/x", [number]) for number in range(1000)] == [[number] for number in range(1000)]
+        assert fake.call_host("host/x") == "served"
+    assert free == [True]
 
 
 def test_a_service_that_takes_too_long_is_answered_for(make_host: Make) -> None:

@@ -4,11 +4,13 @@ from __future__ import annotations
 import dataclasses
 import threading
 import time
+from types import SimpleNamespace
 from typing import Any, Callable
 
 import pytest
 
 from legacy_plugins import PluginHost, PluginState, errors
+from legacy_plugins.host.incarnation import Incarnation
 from legacy_plugins.host.status import EVENT_OUTCOMES, PluginCounters, PluginStatus
 from legacy_plugins.rpc.calls import ANSWERED, CRASHED, OUTCOMES, TIMED_OUT, CallOutcome
 
@@ -117,6 +119,24 @@ def test_suppressed_log_lines_are_counted_and_told_even_in_silence(make_host: Ma
     assert lines[:5] == ["line"] * 5
     assert lines[5].startswith("95 lines suppressed")
     assert host["a"].status().log_lines_suppressed == 95
+
+
+def test_a_look_that_comes_too_early_is_repeated() -> None:
+    """Where the flood went on when it was about to be told, somebody looks again, though the plugin is silent now."""
+    class Stage:
+        _notice_armed = True
+        log = SimpleNamespace(flush=lambda: None, notice_due=1e12)
+        armed = 0
+
+        def _arm_notice(self) -> None:
+            assert not self._notice_armed
+            self.armed += 1
+    stage: Any = Stage()
+    Incarnation._flush_log(stage)
+    assert stage.armed == 1
+    stage.log.notice_due = None
+    Incarnation._flush_log(stage)
+    assert stage.armed == 1
 
 
 @pytest.mark.req("R3", "R24")

@@ -13,11 +13,12 @@ import pytest
 
 from legacy_plugins import PluginHost, PluginState, errors
 from legacy_plugins.host import declarations, incarnation, lifecycle, supervision
+from legacy_plugins.host.events import EventQueue
 from legacy_plugins.host.lifecycle import TRANSITIONS
 from legacy_plugins.rpc.connection import Connection
 from legacy_plugins.rpc.crash import CrashReport
 
-from .conftest import Gate, LogBook, Recorder, flush_notices, is_running, plugin, wait_dead
+from .conftest import Gate, LogBook, Recorder, configuration, flush_notices, is_running, plugin, wait_dead
 
 Make = Callable[..., PluginHost]
 
@@ -217,7 +218,7 @@ def test_disable_outlasts_start_and_a_stop_that_is_under_way(make_host: Make, ma
 
 
 @pytest.mark.fault("P15", "P9")
-def test_a_second_stop_may_be_in_a_greater_hurry(make_host: Make) -> None:
+def test_a_second_stop_may_be_in_a_greater_hurry(make_host: Make, log: LogBook) -> None:
     """A stop with little time shortens one that has begun with much."""
     host = make_host(plugin("a", {"deaf": True}, shutdownTimeoutMs=60_000))
     host.start()
@@ -227,6 +228,7 @@ def test_a_second_stop_may_be_in_a_greater_hurry(make_host: Make) -> None:
     assert pid is not None
     assert not is_running(pid)
     assert host["a"].state is PluginState.STOPPED
+    assert log.containing("were not gone") == []
 
 
 @pytest.mark.fault("P15")
@@ -302,6 +304,45 @@ def test_a_defect_in_the_supervision_ends_in_a_state(make_host: Make, monkeypatc
     flush_notices()
     assert any(record.exc_info for record in log.records)
     assert host["b"].request("echo", [1]) == [1]
+    host["a"].restart()
+    assert host["a"].request("echo", [1]) == [1]
+
+
+@pytest.mark.fault("H11")
+def test_a_defect_while_a_reload_hands_over_ends_in_a_state(make_host: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The reload returns and tells, old and new process are gone, and the plugin can be started again."""
+    host = make_host(plugin("a"))
+    host.start()
+    pids = [host["a"].pid]
+
+    def broken(self: EventQueue, *args: Any) -> None:
+        pids.append(host["a"]._plugin()._supervision.incarnations()[-1].pid)
+        raise LookupError("a defect")
+    with monkeypatch.context() as patch:
+        patch.setattr(EventQueue, "attach", broken)
+        report = host.reload(configuration(plugin("a", env={"X": "1"})))
+    assert "a defect" in str(report.failed["a"])
+    assert host["a"].state is PluginState.FAILED
+    host["a"].stop()
+    assert len(set(pids)) == 2
+    assert not any(pid is None or is_running(pid) for pid in pids), "the stop did not wait for them"
+    host["a"].restart()
+    assert host["a"].request("facts")["env"]["X"] == "1"
+
+
+@pytest.mark.fault("H11")
+def test_a_reload_that_meets_a_defect_returns(make_host: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What goes wrong before a new process was started is in the report."""
+    host = make_host(plugin("a"))
+    host.start()
+    host["a"].stop()
+
+    def broken(*args: Any) -> None:
+        raise LookupError("a defect")
+    with monkeypatch.context() as patch:
+        patch.setattr(supervision.Supervision, "take_config", broken)
+        report = host.reload(configuration(plugin("a", env={"X": "1"})))
+    assert "a defect" in str(report.failed["a"])
     host["a"].restart()
     assert host["a"].request("echo", [1]) == [1]
 

@@ -1,8 +1,10 @@
 """What plugins say: each message to who is in charge, and what may not be said is refused and reported."""
 from __future__ import annotations
 
+import json
 import threading
 import time
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Callable
 
@@ -13,7 +15,7 @@ from legacy_plugins.errors import PluginError
 from legacy_plugins.host import incarnation
 from legacy_plugins.testing import fake_plugin
 
-from .conftest import Gate, LogBook, Recorder, flush_notices, plugin
+from .conftest import LogBook, Recorder, flush_notices, plugin
 
 Make = Callable[..., PluginHost]
 
@@ -102,16 +104,15 @@ def test_a_closed_stdout_is_a_crash(make_host: Make) -> None:
 
 
 @pytest.mark.fault("P7")
-def test_a_closed_stdin_is_a_crash(make_host: Make, heard: Recorder) -> None:
+def test_a_closed_stdin_is_a_crash(make_host: Make) -> None:
     """A plugin that can no longer be told anything is ended at the next write."""
     host = make_host(plugin("a", restart={"backoffMs": 60_000}))
     client = host["a"]
     client.request("closeStdin")
-    while client.submit("echo").exception(20) is None:  # what its thread was just reading may still be answered
-        if client.state is not PluginState.READY:
-            break
-    crash = heard.wait("plugin_crashed", "a")["crash"]
-    assert "stdin" in crash.summary or crash.exit_code is not None
+    call = client.submit("echo")
+    error = call.exception(20)
+    assert isinstance(error, errors.PluginCrashed)
+    assert "closed stdin" in str(error)
 
 
 @pytest.mark.req("R2", "R42")
@@ -156,24 +157,15 @@ def test_acknowledgements_as_request_and_as_notification(make_host: Make, heard:
 
 
 @pytest.mark.fault("J17")
-def test_requests_of_a_plugin_that_shuts_down_are_refused(make_host: Make, make_gate: Callable[..., Gate]) -> None:
+def test_requests_of_a_plugin_that_shuts_down_are_refused(make_host: Make, tmp_path: Path) -> None:
     """From the moment it was asked to end, a plugin's calls are answered with an error, and no service runs."""
-    gate, called = make_gate(), threading.Event()
-    host = make_host(plugin("a", {"shutdownGate": gate.path}, allowReverseRpc=True),
+    trace, called = tmp_path / "trace", threading.Event()
+    host = make_host(plugin("a", {"askAtShutdown": "host/x", "trace": str(trace)}, allowReverseRpc=True),
                      services={"host/x": lambda params, caller: called.set()})
     host.start()
-    stopped = threading.Event()
-    asked = host["a"].submit("ask", {"method": "host/x"})
-    assert asked.result(20)["result"] is None
-    called.clear()
-    stopper = threading.Thread(target=lambda: (host["a"].stop(), stopped.set()))
-    stopper.start()
-    assert host["a"]._plugin().available.wait(lambda: host["a"].state is PluginState.STOPPING, 20)
-    with pytest.raises(errors.PluginNotRunning):
-        host["a"].request("ask", {"method": "host/x"})
-    gate.open()
-    assert stopped.wait(20)
-    stopper.join(20)
+    host.stop()
+    answer = json.loads(trace.read_text().splitlines()[2].rsplit(" ", 1)[0])
+    assert answer["error"] == {"code": -32603, "message": "the host is shutting this plugin down"}
     assert not called.is_set()
 
 

@@ -35,7 +35,7 @@ def eventually(condition: Callable[[], object], what: str, seconds: float = SECO
 
 def descriptors() -> Set[int]:
     """The open descriptors of this process."""
-    return {int(fd) for fd in os.listdir("/proc/self/fd") if os.path.exists(f"/proc/self/fd/{fd}")}
+    return {int(fd) for fd in os.listdir("/dev/fd") if os.path.exists(f"/dev/fd/{fd}")}
 
 
 def threads(*names: str) -> List[str]:

@@ -456,26 +456,26 @@ def test_a_deadly_sigpipe_keeps_senders_from_writing(writing: Callable[..., Writ
 
 
 @pytest.mark.fault("J20")
-@pytest.mark.parametrize("before", ["idle", "narrow", "full", "waiting"])
+@pytest.mark.parametrize("before", ["idle", "narrow", "full", "waiting", "post"])
 def test_a_sender_is_interrupted_anywhere(before: str) -> None:
-    """Wherever Ctrl-C hits `send`: whole frames only, and later ones arrive, or the conversation is told to be over."""
+    """Wherever Ctrl-C hits a sender: whole frames only, and later ones arrive, or the conversation is over."""
     current: List[Writing] = []
     broken = intact = 0
 
     def prepare() -> Callable[[], Any]:
-        w = Writing(room={"idle": 10 ** 9, "narrow": 3, "full": 0, "waiting": 0}[before])
+        w = Writing(room={"idle": 10 ** 9, "narrow": 3, "full": 0, "waiting": 0, "post": 5}[before])
         current[:] = [w]
         if before == "waiting":
             w.outbox.post(b"<first>")
         w.start()
         if before == "waiting":
             eventually(lambda: w.stalls, "the writer writes")
-        return lambda: w.outbox.send(b"<interrupted>")
+        return lambda: (w.outbox.post if before == "post" else w.outbox.send)(b"<interrupted>")
     for where in interrupt_each_line(prepare, {"outbox.py"}):
         w = current[0]
         w.valve.open()
         w.outbox.send(b"<later>")
-        eventually(lambda w=w: w.broken or not w.outbox.queued, where)  # type: ignore[misc]
+        eventually(lambda w=w: w.broken or not w.outbox.queued_bytes, where)  # type: ignore[misc]
         text = bytes(w.valve.taken).replace(b"<first>", b"").replace(b"<interrupted>", b"", 1)
         if w.broken:
             broken += 1

@@ -390,7 +390,8 @@ def test_the_guard_inherits_nothing(guard: Guard) -> None:
             os.set_inheritable(end, True)
         second = Guard(secrets.token_hex(16))
         assert second.start()
-        assert sorted(os.listdir(f"/proc/{second.pid}/fd")) == ["0", "1", "2"]
+        held = f"/proc/{second.pid}/fd"
+        assert _wait_until(lambda: sorted(os.listdir(held)) == ["0", "1", "2"])  # the loader may have libc open yet
         assert os.readlink(f"/proc/{second.pid}/fd/0") == os.readlink(f"/proc/self/fd/{second.lifeline_fd}")
         assert not os.get_inheritable(second.lifeline_fd)
         assert second.close()

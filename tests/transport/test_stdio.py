@@ -100,6 +100,7 @@ def test_bytes_come_as_they_arrive(pipe: Pipe) -> None:
     assert pipe.reader.interrupt()
 
 
+@LINUX
 def test_no_more_than_a_bound_is_read_at_once(pipe: Pipe) -> None:
     """One read takes at most 64 KiB."""
     fcntl.fcntl(pipe.write_fd, 1031, 4 * READ_BYTES)  # F_SETPIPE_SZ
@@ -270,6 +271,7 @@ def test_both_ways(stream: Tuple[PipeStream, int, int]) -> None:
         made.write(memoryview(b"more"))
 
 
+@LINUX
 @pytest.mark.fault("B1", "B7")
 @pytest.mark.parametrize("capacity", [4096, 65536])
 def test_writing_never_blocks(stream: Tuple[PipeStream, int, int], capacity: int) -> None:

@@ -9,6 +9,7 @@ Its first argument is a JSON object that says how it behaves:
 * `health`: the answer of plugin/health, "hang" or "unknown";
 * `ack`: acknowledges events (true), or only their delivery of this number; `deadly`: an event of this type kills it;
 * `deaf`: ignores EOF, SIGTERM and plugin/shutdown; `shutdownGate`: a fifo that gives a byte before that is answered;
+  `askAtShutdown`: a host's method that is called before that is answered, with its answer in the trace;
 * `banner`: text printed first; `trace`: a file that gets a line at each start, event, shutdown and EOF;
 * `crashUnless`: dies at once where this file is not.
 """
@@ -107,16 +108,13 @@ def handle_trouble(method, params):
         os._exit(params.get("code", 3))
     if method == "signal":
         os.kill(os.getpid(), params["number"])
-        threading.Event().wait(20)  # another thread may get it, a moment later: no answer before that
+        never.wait()  # another thread may be the one that gets it
     if method == "raw":
         raw(params["data"].encode("latin-1"))
         return True
     if method == "closeStdout":
         os.close(1)
         never.wait()
-    if method == "closeStdin":
-        os.close(0)
-        return True
     return params
 
 
@@ -207,9 +205,17 @@ def handshake(message):
 
 def shut_down(message):
     trace("shutdown")
+    if "askAtShutdown" in how:
+        threading.Thread(target=ask_at_shutdown, args=(message,), daemon=True).start()
+        return
     pass_gate("shutdownGate")
     if not how.get("deaf"):
         send(id=message["id"], result={})
+
+
+def ask_at_shutdown(message):
+    trace(json.dumps(answer_of(ask_host(how["askAtShutdown"], None)), separators=(",", ":")))
+    send(id=message["id"], result={})
 
 
 def on_notification(method, params):
@@ -233,6 +239,10 @@ def on_request(method, message):
     elif method == "block":  # as a single-threaded plugin is blocked
         never.wait(message["params"]["seconds"])
         send(id=message["id"], result="done")
+    elif method == "closeStdin":
+        os.close(0)
+        send(id=message["id"], result=True)
+        never.wait()
     elif method == "stopReading":
         send(id=message["id"], result=True)
         never.wait()
