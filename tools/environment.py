@@ -21,10 +21,10 @@ OLDEST = (3, 8)
 
 # name -> (extras of the package, further requirements files)
 ENVIRONMENTS: Dict[str, Tuple[str, Tuple[str, ...]]] = {
-    "test": ("[flask,test]", ("examples/flask_app/requirements.txt",)),
-    "check": ("[flask,test]", ("tools/check-requirements.txt",)),
+    "test": ("[flask,django,limits,test]", ("examples/flask_app/requirements.txt", "tests/servers-requirements.txt")),
+    "check": ("[flask,django,limits,test]", ("tools/check-requirements.txt",)),
     "demo": ("[flask]", ("examples/flask_app/requirements.txt",)),
-    "lowest": ("[flask,test]", ("examples/flask_app/requirements.txt", "tools/lowest-requirements.txt")),
+    "lowest": ("[flask,django,limits,test]", ("examples/flask_app/requirements.txt", "tools/lowest-requirements.txt")),
     "minimal": ("", ()),  # the package without any dependency: what a plugin's author may have
 }
 MADE_FROM = ("setup.cfg", "pyproject.toml", "tools/environment.py")

@@ -1,0 +1,1 @@
+"""What an operator asks of the plugins at a command line, for any front end that prints it."""
