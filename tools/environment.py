@@ -25,6 +25,7 @@ ENVIRONMENTS: Dict[str, Tuple[str, Tuple[str, ...]]] = {
     "check": ("[flask,django,limits,test]", ("tools/check-requirements.txt",)),
     "demo": ("[flask]", ("examples/flask_app/requirements.txt",)),
     "lowest": ("[flask,django,limits,test]", ("examples/flask_app/requirements.txt", "tools/lowest-requirements.txt")),
+    "middle": ("[flask,django,limits,test]", ("examples/flask_app/requirements.txt", "tools/middle-requirements.txt")),
     "minimal": ("", ()),  # the package without any dependency: what a plugin's author may have
 }
 MADE_FROM = ("setup.cfg", "pyproject.toml", "tools/environment.py")
