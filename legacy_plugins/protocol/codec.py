@@ -34,6 +34,11 @@ _WINDOW = 64 * 1024
 # searched run is far below the limit because a search for a long one is slow before Python 3.10.
 _DIGITS = bytes.maketrans(b"123456789+-E", b"00000000000e")
 _LONG = b"0" * 40
+# Every tenth character of a number that is too long: a quick look at documents of our own making.
+_STRIDE = 10
+_LONG_SAMPLE = b"0" * (MAX_INTEGER_DIGITS // _STRIDE)
+# What a message puts round a value that is encoded for it, at most: `{"params": {"metadata": {}, "payload": ...}}`.
+_AROUND, _BEHIND = b"[[[],", b"]]"
 _encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
 
 
@@ -43,8 +48,8 @@ class JsonCodec:
     def encode(self, value: Any) -> str:
         """`value` as compact JSON text. Keys that are numbers, booleans or None become strings, as in `json`.
 
-        Raises `TypeError` for a type JSON has no form for, `ValueError` for NaN, infinities, lone surrogates and
-        cycles; both before anything was sent.
+        Raises `TypeError` for a type JSON has no form for, `ValueError` for NaN, infinities, lone surrogates, cycles,
+        and for what `decode` would refuse on the other side; both before anything was sent.
         """
         try:
             text = _encode(value)
@@ -52,6 +57,7 @@ class JsonCodec:
             raise ValueError("the value nests too deeply for JSON") from None
         if not has_utf8_form(text):
             raise ValueError("a text in the value holds a lone surrogate, which UTF-8 has no form for")
+        _check_sendable(text)
         return text
 
     def decode(self, body: bytes) -> Any:
@@ -71,13 +77,27 @@ class JsonCodec:
             raise ProtocolError("the JSON document nests too deeply for the calling thread") from None
 
 
+def _check_sendable(text: str) -> None:
+    """Refuse what the other side would; raises `ValueError`. Costs next to nothing for a small value."""
+    if len(text) <= MAX_INTEGER_DIGITS:  # room for neither
+        return
+    body = text.encode()
+    if not _has_few_brackets(body, MAX_DEPTH - len(_BEHIND)):
+        try:
+            check_structure(_AROUND + body + _BEHIND)
+        except ProtocolError as error:
+            raise ValueError(f"the value cannot be sent: {error}") from None
+    if _LONG_SAMPLE in body[::_STRIDE].translate(_DIGITS):
+        _ALL_CHECKED.decode(text)
+
+
 def check_structure(body: bytes) -> None:
     """Refuse a document with too many or too deeply nested containers, without parsing it; raises `ProtocolError`.
 
     Counts brackets outside strings. Most documents have fewer brackets than the depth allows, and need one count. What
     is said of a document that is not JSON may be wrong, but only of what follows the place where a parser stops.
     """
-    if body.count(b"[") + body.count(b"{") <= MAX_DEPTH:
+    if _has_few_brackets(body, MAX_DEPTH):
         return
     if b"\\" in body:
         body = body.replace(b"\\\\", b"").replace(b'\\"', b"")
@@ -85,6 +105,11 @@ def check_structure(body: bytes) -> None:
     depth = _depth(_outside_strings(marks))
     if depth > MAX_DEPTH:
         raise ProtocolError(f"the JSON document nests {depth} levels deep, the limit is {MAX_DEPTH}")
+
+
+def _has_few_brackets(body: bytes, most: int) -> bool:
+    """Whether at most so many arrays and objects begin in a document. Splitting beats counting, and ends early."""
+    return len(body.split(b"[", most + 1)) + len(body.split(b"{", most + 1)) - 2 <= most
 
 
 def _outside_strings(marks: bytes) -> bytes:

@@ -116,8 +116,10 @@ class Runner:
 
 def _end_forked_child(job: Job) -> None:
     """A handler forked, and its child returned into our code: it must neither answer nor go on as a second plugin."""
-    _log.error("a process forked by %s returned from the handler; end such a process with os._exit()", job.what)
-    for stream in (sys.stdout, sys.stderr):
-        if stream is not None:
-            stream.flush()
-    os._exit(1)
+    try:
+        _log.error("a process forked by %s returned from the handler; end such a process with os._exit()", job.what)
+        for stream in (sys.stdout, sys.stderr):
+            if stream is not None:
+                stream.flush()
+    finally:  # whatever a broken stream raises
+        os._exit(1)

@@ -165,6 +165,31 @@ def test_what_cannot_be_written(value: Any, error: type, match: str) -> None:
         CODEC.encode(value)
 
 
+_NUMBER = int("9" * MAX_INTEGER_DIGITS)
+
+
+@pytest.mark.fault("J22")
+@pytest.mark.parametrize("value", [
+    _deep(MAX_DEPTH - 3), [_deep(2)] * 1000, {"a": "[" * 500}, [_NUMBER, -_NUMBER], "9" * 1000,
+    [{}] * (MAX_CONTAINERS - 4),
+], ids=["deep", "wide", "brackets in a text", "long numbers", "digits in a text", "containers"])
+def test_what_is_written_is_taken_inside_a_message(value: Any) -> None:
+    """At its limits a value is written, and read again by the other side with an event's message round it."""
+    text = CODEC.encode(value)
+    assert CODEC.decode(f'{{"params":{{"metadata":{{}},"payload":{text}}}}}'.encode())["params"]["payload"] == value
+
+
+@pytest.mark.fault("J22")
+@pytest.mark.parametrize(("value", "match"), [
+    (_deep(MAX_DEPTH - 2), "nests 129 levels deep"), ([{}] * MAX_CONTAINERS, "more than 250000 arrays"),
+    ({"a": [1, _NUMBER * 10]}, "101 digits"), (-_NUMBER * 10 ** 9, "109 digits"), ([1.5, 10 ** 4000], "4001 digits"),
+], ids=["deep", "containers", "number", "negative", "very long"])
+def test_what_the_other_side_would_refuse_is_not_written(value: Any, match: str) -> None:
+    """The sender learns of it at once, instead of waiting for an answer that cannot come."""
+    with pytest.raises(ValueError, match=match):
+        CODEC.encode(value)
+
+
 def test_names_are_quoted_once() -> None:
     """A quoted name is JSON, and repeated names are not encoded again; a bad name is refused each time."""
     assert quoted('a"é') == '"a\\"é"'
@@ -379,7 +404,8 @@ from legacy_plugins.errors import ProtocolError
 from legacy_plugins.protocol.codec import MAX_DEPTH, JsonCodec
 def parse():
     deepest = JsonCodec().decode(b'[{"a":' * (MAX_DEPTH // 2) + b"1" + b"}]" * (MAX_DEPTH // 2))
-    assert JsonCodec().decode(JsonCodec().encode(deepest).encode()) == deepest
+    inner = deepest[0]["a"]  # what is left is the message's own
+    assert JsonCodec().decode(JsonCodec().encode(inner).encode()) == inner
     for document in (b"[" * 500_000, b'{"a":' * 500_000, b'[{"":' * 100_000 + b"1" + b"}]" * 100_000,
                      b"[" * 200 + b"]" * 200):
         try:
