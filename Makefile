@@ -8,11 +8,12 @@ ARGS ?=
 
 environment = "$(PYTHON)" tools/environment.py
 
-.PHONY: help demo test check requirements clean
+.PHONY: help demo demo-django test check requirements clean
 .DEFAULT_GOAL := help
 
 help:
-	@echo 'make demo [PORT=8000] [WORKERS=n]   run the example application with its plugins'
+	@echo 'make demo [PORT=8000] [WORKERS=n]   run the example application with its plugins, on Flask'
+	@echo 'make demo-django                    the same service on Django; PORT and WORKERS as above'
 	@echo 'make test [ARGS="-k name"]          run the tests'
 	@echo 'make check                          ruff, mypy --strict, import-linter, guard tests'
 	@echo 'make requirements                   print every requirement with the tests that prove it'
@@ -20,7 +21,10 @@ help:
 	@echo 'PYTHON=/path/to/python3 chooses the interpreter.'
 
 demo:
-	@bin=$$($(environment) demo) && exec "$$bin/python" -m examples.flask_app.demo --port $(PORT) --workers $(WORKERS)
+	@bin=$$($(environment) demo) && exec "$$bin/python" -m examples.sync_service.demo flask --port $(PORT) --workers $(WORKERS)
+
+demo-django:
+	@bin=$$($(environment) demo) && exec "$$bin/python" -m examples.sync_service.demo django --port $(PORT) --workers $(WORKERS)
 
 test:
 	@bin=$$($(environment) test) && exec "$$bin/python" -m pytest $(ARGS)

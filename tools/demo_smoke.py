@@ -1,6 +1,6 @@
-"""`make demo` as its reader runs it: serves, synchronises a folder, answers at a plugin's route, ends with Ctrl-C.
+"""`make demo` and `make demo-django` as a reader runs them: serve, synchronise, answer for a plugin, end with Ctrl-C.
 
-    python tools/demo_smoke.py [PYTHON]
+    python tools/demo_smoke.py [PYTHON [TARGET ...]]
 
 For continuous integration, on Linux: it reads ``/proc`` to see that no process is left. The examples' own tests look at
 what the application does; this looks at the command. Standard library only.
@@ -17,11 +17,12 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from typing import Any, Dict, Optional, Set, Tuple
+from typing import Any, Dict, List, Optional, Set, Tuple
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 START_SECONDS = 600  # the environment and the Rust plugin are made first
 STOP_SECONDS = 30
+TARGETS = ("demo", "demo-django")
 
 
 def free_port() -> int:
@@ -83,7 +84,7 @@ def wait_until(what: str, seconds: float, check: Any) -> Any:
 def serving(base: str, demo: subprocess.Popen[bytes]) -> bool:
     """Whether the home page answers; ends this program where the demo has ended."""
     if demo.poll() is not None:
-        sys.exit(f"make demo ended with exit code {demo.returncode}")
+        sys.exit(f"the demo ended with exit code {demo.returncode}")
     try:
         return fetch(f"{base}/")[0] == 200
     except OSError:
@@ -100,11 +101,11 @@ def use(base: str) -> None:
         sys.exit(f"the report answered {status}: {body.decode()}")
 
 
-def main(python: str) -> int:
-    """Run the demo from start to Ctrl-C."""
+def run(target: str, python: str) -> None:
+    """Run one demo from start to Ctrl-C."""
     port = free_port()
     base = f"http://127.0.0.1:{port}"
-    command = ["make", "--no-print-directory", "demo", f"PORT={port}", f"PYTHON={python}"]
+    command = ["make", "--no-print-directory", target, f"PORT={port}", f"PYTHON={python}"]
     demo = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.DEVNULL, start_new_session=True)
     started: Set[Tuple[int, str]] = set()
     try:
@@ -117,9 +118,16 @@ def main(python: str) -> int:
             demo.wait(STOP_SECONDS)
     wait_until("all processes of the demo are gone", STOP_SECONDS, lambda: not {
         process for process in started if processes().get(process[0], (0, ""))[1] == process[1]})
-    print(f"make demo: served, synchronised, drew; {len(started)} processes ended with Ctrl-C")
+    print(f"make {target}: served, synchronised, drew; {len(started)} processes ended with Ctrl-C", flush=True)
+
+
+def main(arguments: List[str]) -> int:
+    """Run the demos one after the other."""
+    python, *targets = arguments or ["python3"]
+    for target in targets or TARGETS:
+        run(target, python)
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1] if len(sys.argv) > 1 else "python3"))
+    sys.exit(main(sys.argv[1:]))

@@ -23,7 +23,7 @@ OLDEST = (3, 8)
 ENVIRONMENTS: Dict[str, Tuple[str, Tuple[str, ...]]] = {
     "test": ("[flask,django,limits,test]", ("examples/flask_app/requirements.txt", "tests/servers-requirements.txt")),
     "check": ("[flask,django,limits,test]", ("tools/check-requirements.txt",)),
-    "demo": ("[flask]", ("examples/flask_app/requirements.txt",)),
+    "demo": ("[flask,django]", ("examples/flask_app/requirements.txt", "examples/django_app/requirements.txt")),
     "lowest": ("[flask,django,limits,test]", ("examples/flask_app/requirements.txt", "tools/lowest-requirements.txt")),
     "middle": ("[flask,django,limits,test]", ("examples/flask_app/requirements.txt", "tools/middle-requirements.txt")),
     "minimal": ("", ()),  # the package without any dependency: what a plugin's author may have

@@ -1,4 +1,1 @@
-"""A small service as an old application has it: it synchronises folders, and plugins add to it.
-
-`app.create_app` is the application; `python -m examples.flask_app.demo` builds the plugins and serves it.
-"""
+"""The service of `examples/sync_service` as a Flask application: `app.create_app` is the factory."""

@@ -13,7 +13,7 @@ import pytest
 from examples.cargo_build import cargo
 from tests.examples.wire import EXAMPLES, Wire, WireError, rust_program
 
-CRATE = EXAMPLES / "flask_app" / "plugins" / "backup-plugin"
+CRATE = EXAMPLES / "sync_service" / "plugins" / "backup-plugin"
 FILE_ROUTE = "/backups/{id}/files/{path...}"
 EX_CONFIG = 78
 

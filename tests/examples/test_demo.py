@@ -18,7 +18,7 @@ import pytest
 import yaml
 
 from examples.cargo_build import CargoMissing
-from examples.flask_app import demo
+from examples.sync_service import demo
 from tests.examples.wire import ROOT
 
 SECONDS = 60
@@ -105,7 +105,7 @@ def test_ctrl_c_leaves_no_process(tmp_path: Path) -> None:
     """The demo serves its page with running plugins; after Ctrl-C the server, its worker and all plugins are gone."""
     port = free_port()
     environment = dict(os.environ, SYNC_ROOTS=str(tmp_path), PYTHONUNBUFFERED="1")
-    command = [sys.executable, "-m", "examples.flask_app.demo", "--port", str(port)]
+    command = [sys.executable, "-m", "examples.sync_service.demo", "flask", "--port", str(port)]
     with subprocess.Popen(command, cwd=str(ROOT), env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
                           start_new_session=True, encoding="utf-8") as demo_process:
         try:

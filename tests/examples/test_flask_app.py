@@ -13,9 +13,9 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
-from examples.flask_app import demo
 from examples.flask_app.app import create_app
 from examples.flask_app.hosting import plugins
+from examples.sync_service import demo
 from legacy_plugins import PluginHost, signals
 from tests.examples.wire import EXAMPLES, ROOT, rust_program
 
@@ -23,7 +23,7 @@ SECONDS = 30.0
 BACKUP = "/api/plugins/backup"
 NOTIFIER = "/api/plugins/notifier"
 REPORT = "/api/plugins/report"
-APPLICATION = EXAMPLES / "flask_app"
+SERVICE = EXAMPLES / "sync_service"
 
 # The plan's own example of a configuration; only its paths differ, and who is trusted is said beside it.
 PLAN = """
@@ -303,7 +303,7 @@ def test_health_names_every_plugin(client: FlaskClient) -> None:
 @pytest.mark.req("R10", "R27", "R30", "R33", "R40")
 def test_the_plans_own_configuration_works_unchanged(tmp_path: Path, heard: Heard) -> None:
     """The example of the plan runs as it is written but for its paths, and for the trust that is said beside it."""
-    executable = rust_program(APPLICATION / "plugins" / "backup-plugin", "the plan's own configuration")
+    executable = rust_program(SERVICE / "plugins" / "backup-plugin", "the plan's own configuration")
     config = tmp_path / "config.toml"
     config.write_text(f"root = '{tmp_path / 'backups'}'\n", encoding="utf-8")
     text = PLAN.replace('"/opt/plugins/backup-plugin",\n  "env"', json.dumps(str(tmp_path)) + ',\n  "env"')

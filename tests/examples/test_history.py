@@ -9,13 +9,13 @@ from typing import List
 
 import pytest
 
-from examples.flask_app.history import History
+from examples.sync_service.history import History
 from tests.examples.wire import ROOT
 
 WRITER = """
 import sys
 from pathlib import Path
-from examples.flask_app.history import History
+from examples.sync_service.history import History
 print("ready", flush=True)
 sys.stdin.readline()
 history = History(Path(sys.argv[1]))
@@ -26,7 +26,7 @@ for number in range(20):
 DYING = """
 import sys
 from pathlib import Path
-from examples.flask_app.history import History
+from examples.sync_service.history import History
 History(Path(sys.argv[1])).begin("/dead", "/b")
 """
 

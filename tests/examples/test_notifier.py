@@ -8,7 +8,7 @@ import pytest
 
 from tests.examples.wire import EXAMPLES, Wire, WireError, program
 
-NOTIFIER = EXAMPLES / "flask_app" / "plugins" / "notifier" / "notifier.js"
+NOTIFIER = EXAMPLES / "sync_service" / "plugins" / "notifier" / "notifier.js"
 
 
 @pytest.fixture

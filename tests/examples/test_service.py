@@ -7,11 +7,11 @@ from typing import Any, Dict, Iterator, List, Tuple
 
 import pytest
 
-from examples.flask_app.events import SyncCompleted, SyncFailed, SyncStarted
-from examples.flask_app.history import History
-from examples.flask_app.locks import FolderBusy, folder_lock
-from examples.flask_app.service import OutsideRoots, Service
-from examples.flask_app.sync import SyncError
+from examples.sync_service.events import SyncCompleted, SyncFailed, SyncStarted
+from examples.sync_service.history import History
+from examples.sync_service.locks import FolderBusy, folder_lock
+from examples.sync_service.service import OutsideRoots, Service
+from examples.sync_service.sync import SyncError
 
 Heard = List[Tuple[str, Dict[str, Any]]]
 

@@ -7,8 +7,8 @@ from typing import Any, Dict
 
 import pytest
 
-from examples.flask_app import sync
-from examples.flask_app.sync import SyncError, check_folders, folder_size, synchronise
+from examples.sync_service import sync
+from examples.sync_service.sync import SyncError, check_folders, folder_size, synchronise
 
 
 @pytest.fixture

@@ -1,8 +1,9 @@
-"""`python -m examples.flask_app.demo [--port 8000] [--workers 1]`: build the plugins, then serve the application.
+"""`python -m examples.sync_service.demo flask|django [--port 8000] [--workers 1]`: build the plugins, then serve.
 
 A plugin whose language is missing here is left out with one line that says what to install; the others run. At the end
 this process becomes gunicorn, so that Ctrl-C reaches the server and nothing stays between. All data is kept below
-`build/demo/`. Set SYNC_ROOTS (folders separated by `:`) to synchronise folders of your own.
+`build/demo/`, whichever application serves it. Set SYNC_ROOTS (folders separated by `:`) to synchronise folders of your
+own.
 """
 from __future__ import annotations
 
@@ -19,11 +20,14 @@ import yaml
 
 from examples.cargo_build import CargoError, build
 
-HERE = Path(__file__).resolve().parent
+from .settings import HERE, PLUGINS
+
 ROOT = HERE.parent.parent
 INSTANCE = ROOT / "build" / "demo"
-DATA = INSTANCE / "data"
-PLUGINS = HERE / "plugins.yaml"
+
+# name -> what gunicorn serves
+APPLICATIONS: Dict[str, str] = {
+    "flask": "examples.flask_app.wsgi:app", "django": "examples.django_app.wsgi:application"}
 
 # A page of each plugin to look at, below the mount.
 PAGES: Tuple[Tuple[str, str], ...] = (("backup-plugin", "backup/backups"), ("notifier", "notifier/events"),
@@ -94,39 +98,42 @@ Ctrl-C stops the server and its plugins.
 """, flush=True)
 
 
-def set_environment(plugins: Path) -> None:
+def set_environment(plugins: Path, instance: Path) -> None:
     """What the application reads; the operator's own SYNC_ROOTS come after the demo's folder."""
-    roots = [str(DATA), *filter(None, os.environ.get("SYNC_ROOTS", "").split(os.pathsep))]
+    roots = [str(instance / "data"), *filter(None, os.environ.get("SYNC_ROOTS", "").split(os.pathsep))]
     os.environ["SYNC_ROOTS"] = os.pathsep.join(roots)
-    os.environ["SYNC_INSTANCE"] = str(INSTANCE)
+    os.environ["SYNC_INSTANCE"] = str(instance)
     os.environ["LEGACY_PLUGINS_CONFIG"] = str(plugins)
-    os.environ.setdefault("BACKUP_ROOT", str(INSTANCE / "backups"))
+    os.environ.setdefault("BACKUP_ROOT", str(instance / "backups"))
 
 
-def server_command(port: int, workers: int) -> List[str]:
+def server_command(application: str, port: int, workers: int) -> List[str]:
     """gunicorn with the settings beside this file."""
     return [sys.executable, "-m", "gunicorn", "--config", str(HERE / "gunicorn_conf.py"),
-            "--bind", f"127.0.0.1:{port}", "--workers", str(workers), "examples.flask_app.wsgi:app"]
+            "--bind", f"127.0.0.1:{port}", "--workers", str(workers), APPLICATIONS[application]]
 
 
 def main() -> int:
     """Prepare everything, then become the server."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("application", choices=sorted(APPLICATIONS))
     parser.add_argument("--port", type=int, default=8000)
     parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument("--instance", type=Path, default=INSTANCE, help="folder of data, record and backups")
     options = parser.parse_args()
     if importlib.util.find_spec("gunicorn") is None:
         print(f"gunicorn is missing; install it: {sys.executable} -m pip install gunicorn", file=sys.stderr)
         return 1
     if not port_is_free(options.port):
-        print(f"Port {options.port} is in use; choose another: make demo PORT={options.port + 1}", file=sys.stderr)
+        print(f"Port {options.port} is in use; choose another: PORT={options.port + 1}", file=sys.stderr)
         return 1
     missing = missing_languages()
-    sample_data(DATA / "inbox")
-    set_environment(configuration(missing))
+    instance = options.instance.resolve()
+    sample_data(instance / "data" / "inbox")
+    set_environment(configuration(missing), instance)
     announce(options.port, missing)
     os.chdir(str(ROOT))
-    command = server_command(options.port, options.workers)
+    command = server_command(options.application, options.port, options.workers)
     os.execv(command[0], command)
     return 0
 
