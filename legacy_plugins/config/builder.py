@@ -23,6 +23,7 @@ from legacy_plugins.config.policies import (
     RestartPolicy,
     ReverseRpcPolicy,
 )
+from legacy_plugins.config.rate_storage import rate_storage
 from legacy_plugins.config.substitution import substitute
 
 _POLICIES = {
@@ -40,6 +41,7 @@ def build_host(value: Mapping[str, Any], base_dir: str, source: Optional[str],
     """
     resolver = CommandResolver(base_dir, environ)
     fields = _fields({key: item for key, item in value.items() if key not in ("trust", "defaults", "plugins")})
+    fields["rate_limit_storage"] = rate_storage(value.get("rateLimitStorage"), environ)[0]
     plugins = [_plugin(merge(value.get("defaults", {}), keys), resolver, environ) for keys in value["plugins"]]
     return HostConfig(trust=_trust(value.get("trust", {}), resolver), plugins=tuple(plugins), base_dir=base_dir,
                       source=source, **fields)

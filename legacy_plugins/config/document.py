@@ -1,8 +1,8 @@
 """A configuration while it is being read: its value, where each part of it stands, and what is wrong with it.
 
 Owns the wording that all faults share: file, line and column, JSON pointer (RFC 6901), plugin, and what was found
-without giving away a secret: values of `env` (and of `args`, where tokens end up too) are never shown. Calling thread
-only. Must not import a reader, jsonschema or yaml.
+without giving away a secret: values of `env` (and of `args` and `rateLimitStorage`, where tokens end up too) are never
+shown. Calling thread only. Must not import a reader, jsonschema or yaml.
 """
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ JsonPath = Tuple[Union[str, int], ...]
 
 #: Deeper nesting is refused by every reader; the configuration itself needs 6 levels, a route's schema some more.
 MAX_DEPTH = 64
-_SECRET_KEYS = frozenset(["env", "args"])
+_SECRET_KEYS = frozenset(["env", "args", "rateLimitStorage"])
 _SHOWN = 60  # characters of a found value
 
 

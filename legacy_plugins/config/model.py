@@ -116,6 +116,8 @@ class HostConfig:
     """All that a host is told.
 
     `exit_timeout_ms`: bound on stopping all plugins when the interpreter exits, in milliseconds.
+    `rate_limit_storage`: URL of the storage in which all processes count web requests together, None: each for itself;
+    it may hold a password, so it is in no `repr`.
     `base_dir`: absolute; the folder that relative paths of the configuration were relative to. `source`: the absolute
     path of the file it was read from, None for a mapping.
     """
@@ -123,6 +125,7 @@ class HostConfig:
     version: int = 1
     guard: bool = True
     exit_timeout_ms: int = 4500
+    rate_limit_storage: Optional[str] = field(default=None, repr=False)
     trust: TrustConfig = field(default_factory=TrustConfig)
     plugins: Tuple[PluginConfig, ...] = ()
     base_dir: str = field(default_factory=os.getcwd)

@@ -12,6 +12,7 @@ from typing import Any, Dict, Iterator, List, Mapping, Optional, Tuple
 from legacy_plugins.config.defaults import merge
 from legacy_plugins.config.document import Document, JsonPath
 from legacy_plugins.config.policies import RestartPolicy
+from legacy_plugins.config.rate_storage import rate_storage
 from legacy_plugins.config.substitution import substitute
 from legacy_plugins.errors import InvalidMessage
 from legacy_plugins.protocol.handshake import RouteDeclaration, parse_routes
@@ -34,6 +35,8 @@ def check_rules(document: Document, environ: Mapping[str, str]) -> None:
     defaults = config.get("defaults", {})
     plugins = [(index, plugin) for index, plugin in enumerate(config.get("plugins", [])) if plugin is not None]
     _check_trust(document, config.get("trust", {}))
+    for problem in rate_storage(config.get("rateLimitStorage"), environ)[1]:
+        document.fault(("rateLimitStorage",), problem)
     if "name" in defaults:
         document.key_fault(("defaults", "name"), "found the key 'name', which is each plugin's own; expected it there")
     for path, keys in [(("defaults",), defaults), *((("plugins", index), plugin) for index, plugin in plugins)]:

@@ -115,7 +115,8 @@ class Availability:
         if view.state is S.FAILED and isinstance(view.error, (ConfigError, PluginStartFailed)):
             return copy.copy(view.error)
         retry = None if view.retry_at is None else max(0.0, view.retry_at - time.monotonic())
-        text = f"plugin {self._name!r} is {view.state.value}" + (f": {view.reason}" if view.reason else "")
+        what = "waiting to be restarted" if view.state is S.BACKOFF else view.state.value
+        text = f"plugin {self._name!r} is {what}" + (f": {view.reason}" if view.reason else "")
         text += "" if retry is None else f"; the next start is due in {retry:.1f} s"
         kind = PluginNotRunning if view.state in _DOWN else PluginUnavailable
         return kind(self._name, view.state, retry, message=text)

@@ -1,20 +1,25 @@
 """One plugin as the application sees it: a handle that stays good across restarts, reloads and forks."""
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Callable, Optional, Tuple
+from typing import Any, Callable, Optional, Protocol, Tuple
 
 from legacy_plugins.errors import PluginTimeout
 from legacy_plugins.host.departures import CommonStop
 from legacy_plugins.host.lifecycle import PluginState
+from legacy_plugins.host.plugin import SupervisedPlugin
+from legacy_plugins.host.runtime import HostRuntime
 from legacy_plugins.host.status import PluginStatus
 from legacy_plugins.protocol.handshake import HandshakeResult
 from legacy_plugins.rpc.calls import Call
 from legacy_plugins.rpc.crash import CrashReport
 from legacy_plugins.rpc.deadline import Deadline
 
-if TYPE_CHECKING:
-    from legacy_plugins.host.plugin import SupervisedPlugin
-    from legacy_plugins.host.plugin_host import PluginHost
+
+class _Host(Protocol):
+    """What a handle needs of its host; see `PluginHost`."""
+
+    def runtime(self) -> HostRuntime: ...
+    def used(self) -> HostRuntime: ...
 
 
 class PluginClient:
@@ -23,7 +28,7 @@ class PluginClient:
     Methods that need the plugin raise `UnknownPlugin` once a reload has removed it.
     """
 
-    def __init__(self, host: PluginHost, name: str) -> None:
+    def __init__(self, host: _Host, name: str) -> None:
         self._host = host
         self.name = name
 
@@ -45,7 +50,7 @@ class PluginClient:
         plugin = self._used()
         deadline = Deadline(_seconds(timeout, plugin))
         connection = plugin.available.view.connection or plugin.available.connection(deadline)
-        return connection.request(method, params, deadline.left() or 0.001, on_progress)
+        return connection.request(method, params, deadline, on_progress)
 
     def submit(self, method: str, params: Any = None, timeout: Optional[float] = None, *,
                on_progress: Optional[Callable[[Any], None]] = None) -> Call:
@@ -56,7 +61,7 @@ class PluginClient:
         """
         plugin = self._used()
         deadline = Deadline(_seconds(timeout, plugin))
-        return plugin.available.connection(deadline).submit(method, params, deadline.left() or 0.001, on_progress)
+        return plugin.available.connection(deadline).submit(method, params, deadline, on_progress)
 
     def notify(self, method: str, params: Any = None) -> None:
         """Tell the plugin something; no answer comes. Raises as `request` does for what is known at once."""

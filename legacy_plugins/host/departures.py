@@ -7,13 +7,9 @@ from __future__ import annotations
 
 import logging
 import threading
-from typing import TYPE_CHECKING, Iterable, List, Tuple
+from typing import Iterable, List, Protocol, Tuple
 
 from legacy_plugins.rpc.deadline import Deadline
-
-if TYPE_CHECKING:
-    from legacy_plugins.host.incarnation import Incarnation
-    from legacy_plugins.host.plugin import SupervisedPlugin
 
 _log = logging.getLogger("legacy_plugins.host")
 #: How long killed processes may take to be gone, in seconds.
@@ -25,7 +21,7 @@ class Departure:
 
     def __init__(self) -> None:
         self.over = threading.Event()
-        self.incarnations: Tuple[Incarnation, ...] = ()
+        self.incarnations: Tuple[object, ...] = ()
 
 
 class Departures:
@@ -34,12 +30,12 @@ class Departures:
     def __init__(self) -> None:
         self._pending: List[Departure] = []
 
-    def add(self, departure: Departure, incarnations: Iterable[Incarnation]) -> None:
+    def add(self, departure: Departure, incarnations: Iterable[object]) -> None:
         """A stop is being carried out: these are to go."""
         departure.incarnations = tuple(incarnations)
         self._pending.append(departure)
 
-    def check(self, still_here: Iterable[Incarnation]) -> None:
+    def check(self, still_here: Iterable[object]) -> None:
         """Tell those that wait for nobody any more."""
         here = set(still_here)
         for departure in list(self._pending):
@@ -48,10 +44,19 @@ class Departures:
                 departure.over.set()
 
 
+class Leaver(Protocol):
+    """A plugin that is being stopped."""
+
+    name: str
+
+    def kill(self, departure: Departure) -> None:
+        """SIGKILL to the processes of a stop that are still there."""
+
+
 class CommonStop:
     """The stops of several plugins, side by side, in `seconds`."""
 
-    def __init__(self, departures: Iterable[Tuple[SupervisedPlugin, Departure]], seconds: float) -> None:
+    def __init__(self, departures: Iterable[Tuple[Leaver, Departure]], seconds: float) -> None:
         self._departures = tuple(departures)
         self._deadline = Deadline(seconds)
 

@@ -83,7 +83,8 @@ class _Item:
         self.sent_at = 0.0
 
 
-#: `report(outcome, event, reason)`: something became of an event; never called with a lock held.
+#: `report(outcome, event, reason)`: something became of an event; never called with a lock held. `refused`: it was
+#: dropped since the plugin is down and nobody starts it.
 EventReport = Callable[[str, EncodedEvent, str], None]
 _Loss = Tuple[EncodedEvent, str]
 
@@ -158,16 +159,16 @@ class EventQueue:
         lost: List[_Loss] = []
         with self._lock:
             self._sequence += 1  # of a dropped event too: the gap tells the plugin
-            if self._closed is None:
+            closed = self._closed
+            if closed is None:
                 self._prune()
-                accepted = self._accept(_Item(event, self._sequence), lost)
-            else:
-                accepted = False
-                lost.append((event, self._closed))
+            accepted = closed is None and self._accept(_Item(event, self._sequence), lost)
             arm = self._must_arm()
         if arm:
             self._arm()
-        if accepted:
+        if closed is not None:
+            self._report("refused", event, closed)
+        elif accepted:
             self._report("queued", event, "")
         self._tell(lost)
         return accepted
@@ -176,6 +177,7 @@ class EventQueue:
         """The plugin is ready: send what was held, first what an earlier process did not confirm."""
         lost: List[_Loss] = []
         unwanted: List[EncodedEvent] = []
+        never_sent = 0  # of the unwanted: numbers that nobody saw, whose gaps would mean losses
         with self._lock:
             self._prune()
             self._declared, self._connection = declared, connection
@@ -184,12 +186,15 @@ class EventQueue:
             self._items.clear()
             self._bytes = 0
             for item in items:
+                item.sequence -= 0 if item.deliveries else never_sent
                 if not self.wants(item.event.event_type):
                     unwanted.append(item.event)
+                    never_sent += not item.deliveries
                 elif self._is_exhausted(item):
                     lost.append((item.event, self._exhausted()))
                 else:
                     self._accept(item, lost)
+            self._sequence -= never_sent
             arm = self._must_arm()
         if arm:
             self._arm()

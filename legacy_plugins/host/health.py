@@ -1,11 +1,12 @@
 """Periodic `plugin/health` requests to one process, and when their outcome means that it is not well.
 
-Supervising thread. A plugin without the method is alive; a check that gets no answer counts only while no other call is
-within its deadline, since a single-threaded plugin in a long legal call is busy, not dead.
+Supervising thread. A plugin without the method is alive. A check that gets no answer does not count while a call that
+was made before it is within its deadline: a single-threaded plugin in a long legal call is busy, not dead.
 """
 from __future__ import annotations
 
 import logging
+import time
 from typing import Any, Callable, Optional
 
 from legacy_plugins import schemas
@@ -34,6 +35,7 @@ class HealthCheck:
         self._later = later
         self._on_sick = on_sick
         self._failures = 0
+        self._asked_at = 0.0
         self._timer: Optional[Timer] = None
         self._stopped = False
 
@@ -50,6 +52,7 @@ class HealthCheck:
     def _ask(self) -> None:
         if self._stopped:
             return
+        self._asked_at = time.monotonic()
         try:
             call = self._connection.submit(HEALTH, {}, self._policy.timeout_ms / 1000)
         except PluginError as error:
@@ -64,7 +67,7 @@ class HealthCheck:
     def _judge(self, result: Any, error: Optional[BaseException]) -> None:
         if self._stopped:
             return
-        if isinstance(error, (PluginTimeout, PluginBusy)) and len(self._connection.calls):
+        if isinstance(error, (PluginTimeout, PluginBusy)) and self._connection.at_work_since(self._asked_at):
             self.start()  # it is busy: nothing can be told
             return
         trouble = self._trouble(result, error)

@@ -40,7 +40,7 @@ class ProgramLauncher:
         self._token = token
 
     def __call__(self, plugin: PluginConfig) -> Process:
-        spec = self._spec(plugin)
+        spec = self.check(plugin)
         try:
             return ChildProcess(spec)
         except OSError as error:
@@ -50,7 +50,8 @@ class ProgramLauncher:
         except ValueError as error:  # a NUL byte where a configuration was made by hand
             raise PluginStartFailed(plugin.name, message=f"plugin {plugin.name!r} cannot be started: {error}") from None
 
-    def _spec(self, plugin: PluginConfig) -> LaunchSpec:
+    def check(self, plugin: PluginConfig) -> LaunchSpec:
+        """What to start for a plugin, after all that can be told without starting it; raises as a start does."""
         program = self._trust.check(plugin.executable, plugin.args, plugin=plugin.name)
         if plugin.sha256 is not None:
             check_sha256(program.script or program.file, plugin.sha256, plugin=plugin.name)

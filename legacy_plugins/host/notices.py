@@ -6,22 +6,29 @@ any of it there. What nobody listens to costs one look.
 from __future__ import annotations
 
 import logging
-from typing import Any, Optional
+from contextlib import nullcontext
+from typing import Any, Callable, ContextManager, Optional
 
 from blinker import Signal
 
 from legacy_plugins import signals
 from legacy_plugins.rpc.dispatcher import Dispatcher
 
+ReceiverContext = Callable[[], ContextManager[Any]]
+
 _log = logging.getLogger("legacy_plugins.host")
 
 
 class Notices:
-    """Sends a host's signals and log records. `dropped` counts those that found the dispatch queue full."""
+    """Sends a host's signals and log records. `dropped` counts those that found the dispatch queue full.
 
-    def __init__(self, sender: Any, dispatcher: Dispatcher) -> None:
+    `context()`: what each receiver runs in.
+    """
+
+    def __init__(self, sender: Any, dispatcher: Dispatcher, context: ReceiverContext = nullcontext) -> None:
         self._sender = sender
         self._dispatcher = dispatcher
+        self._context = context
         self._telling = False
         self._told = 0
         self.dropped = 0
@@ -35,7 +42,8 @@ class Notices:
         """On the dispatch thread: run the receivers; one that raises does not keep the others from running."""
         for receiver in list(signal.receivers_for(self._sender)):
             try:
-                receiver(self._sender, plugin=plugin, **facts)
+                with self._context():
+                    receiver(self._sender, plugin=plugin, **facts)
             except BaseException:  # noqa: BLE001 - the application's code, which may even say sys.exit()
                 _log.exception("a receiver of %r raised", getattr(signal, "name", signal))
 

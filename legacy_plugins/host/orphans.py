@@ -8,13 +8,14 @@ from __future__ import annotations
 import logging
 import os
 import secrets
-from typing import Any, Dict, Optional, Set
+from typing import Any, Optional, Set
 
 from legacy_plugins.host.notices import log_later
 from legacy_plugins.rpc.dispatcher import shared_dispatcher
 from legacy_plugins.rpc.reactor import Reactor, Timer, shared_reactor
 from legacy_plugins.transport import descriptors
 from legacy_plugins.transport.guard import Guard
+from legacy_plugins.transport.per_process import PerProcess
 from legacy_plugins.transport.process import open_pidfd
 
 _LOOK_SECONDS = 5.0
@@ -64,11 +65,6 @@ class OrphanGuard:
         guard, self._guard = self._guard, None  # its end is wanted from here on
         if guard is not None:
             guard.close(_EXIT_SECONDS)
-
-    def abandon(self) -> None:
-        """In a forked child: the guard is the parent's."""
-        if self._guard is not None:
-            self._guard.abandon()
 
     def _start(self) -> None:
         guard = Guard(self.token)
@@ -122,17 +118,9 @@ def _warn(text: str, *args: Any) -> None:
     log_later(shared_dispatcher(), logging.WARNING, text, *args)
 
 
-_guards: Dict[int, OrphanGuard] = {}
+_guards = PerProcess(lambda: OrphanGuard(shared_reactor()))
 
 
 def shared_guard() -> OrphanGuard:
     """This process's guard; a forked child gets its own, with another token."""
-    pid = os.getpid()
-    guard = _guards.get(pid)
-    if guard is None:
-        for parent in [owner for owner in list(_guards) if owner != pid]:
-            inherited = _guards.pop(parent, None)
-            if inherited is not None:
-                inherited.abandon()
-        guard = _guards.setdefault(pid, OrphanGuard(shared_reactor()))
-    return guard
+    return _guards.get()

@@ -106,11 +106,6 @@ class SupervisedPlugin:
         self._post(carry_out)
         return departure
 
-    def abandon(self) -> None:
-        """In a forked child: the processes are the parent's."""
-        for incarnation in self._supervision.incarnations():
-            incarnation.process.abandon()
-
     def _post_start(self, command: Callable[[], None]) -> None:
         """Calls and events wait for it from now on."""
         if self.removed:

@@ -6,6 +6,7 @@ that process; in a forked child it is again as if never used. So it can be made 
 from __future__ import annotations
 
 import os
+from contextlib import nullcontext
 from typing import Any, Callable, Dict, Iterable, Iterator, List, Mapping, Optional, Sequence, Tuple, TypeVar, Union
 
 from blinker import Signal
@@ -17,6 +18,7 @@ from legacy_plugins.host.client import PluginClient
 from legacy_plugins.host.events import BroadcastReport, encode_event
 from legacy_plugins.host.launch import Launcher
 from legacy_plugins.host.lifecycle import PluginState
+from legacy_plugins.host.notices import ReceiverContext
 from legacy_plugins.host.reload import ReloadReport
 from legacy_plugins.host.routes import PluginRoute
 from legacy_plugins.host.runtime import HostRuntime
@@ -24,6 +26,7 @@ from legacy_plugins.host.services import Service
 from legacy_plugins.host.status import PluginStatus
 from legacy_plugins.host.subscriptions import PayloadFunction, Subscriptions
 from legacy_plugins.transport import descriptors
+from legacy_plugins.transport.per_process import PerProcess
 
 #: Where a configuration comes from: a path, a mapping, or one that was read already.
 ConfigSource = Union[str, "os.PathLike[str]", Mapping[str, Any], HostConfig]
@@ -48,8 +51,10 @@ class PluginHost:
         self.config = self._load(config)
         self._services: Dict[str, Service] = dict(services or {})
         self._doubles: Dict[str, Launcher] = {}
+        #: What receivers of this host's signals run in; for integrations, which set it before the first use.
+        self.receiver_context: ReceiverContext = nullcontext
         self._clients: Dict[str, PluginClient] = {}
-        self._runtimes: Dict[int, HostRuntime] = {}
+        self._runtimes = PerProcess(self._new_runtime, lambda _: descriptors.abandon_inherited())
         self._subscriptions = Subscriptions(self)
 
     def __repr__(self) -> str:
@@ -117,7 +122,7 @@ class PluginHost:
 
     def routes(self) -> Tuple[PluginRoute, ...]:
         """The routes that the ready plugins of this process declare; the same tuple until something changes."""
-        runtime = self._runtimes.get(os.getpid())
+        runtime = self._runtimes.peek()
         return runtime.routes() if runtime is not None else ()
 
     def status(self) -> List[PluginStatus]:
@@ -173,14 +178,11 @@ class PluginHost:
 
     def runtime(self) -> HostRuntime:
         """This host's life in this process, started or not; for the library's own parts."""
-        runtime = self._runtimes.get(os.getpid())
-        return runtime if runtime is not None else self._new_runtime()
+        return self._runtimes.get()
 
     def used(self) -> HostRuntime:
         """The same, and this counts as use: the first one starts the plugins."""
-        runtime = self._runtimes.get(os.getpid())
-        if runtime is None:
-            runtime = self._new_runtime()
+        runtime = self._runtimes.get()
         if not runtime.started:
             runtime.first_use()
         return runtime
@@ -196,15 +198,7 @@ class PluginHost:
         return previous
 
     def _new_runtime(self) -> HostRuntime:
-        """In a process that has none yet; what a parent process had is not ours."""
-        pid = os.getpid()
-        for owner in [owner for owner in list(self._runtimes) if owner != pid]:
-            inherited = self._runtimes.pop(owner, None)
-            if inherited is not None:
-                descriptors.abandon_inherited()
-                inherited.abandon()
-        runtime = HostRuntime(self, self.config, version=self.version, services=self._services, doubles=self._doubles)
-        return self._runtimes.setdefault(pid, runtime)  # one atomic step: two threads get the same one
+        return HostRuntime(self, self.config, version=self.version, services=self._services, doubles=self._doubles)
 
 
 def _own_version() -> str:

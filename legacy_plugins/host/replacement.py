@@ -6,7 +6,7 @@ been asked, and is stopped. Where the new one fails, the old one goes on. Superv
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Callable, Optional
+from typing import Callable, Optional, Protocol
 
 from legacy_plugins.config.model import PluginConfig
 from legacy_plugins.errors import PluginError, PluginNotRunning
@@ -14,18 +14,26 @@ from legacy_plugins.host.incarnation import Incarnation, Owner
 from legacy_plugins.rpc.crash import CrashReport
 from legacy_plugins.rpc.reactor import Reactor
 
-if TYPE_CHECKING:
-    from legacy_plugins.host.supervision import Supervision
-
 _DRAIN_TICK_SECONDS = 0.02
 #: How long a caller may take from looking where the plugin is to having sent its call there.
 _LATECOMERS_SECONDS = 0.25
 
 
+class Replaceable(Owner, Protocol):
+    """Whose process is replaced; see `Supervision`."""
+
+    def carry_out(self, command: Callable[[], None]) -> None: ...
+    def take_config(self, config: PluginConfig) -> None: ...
+    def adopt(self, incarnation: Incarnation) -> Optional[Incarnation]: ...
+    def retire(self, incarnation: Incarnation, reason: str) -> None: ...
+    def replaced(self) -> None: ...
+    def not_replaced(self, incarnation: Optional[Incarnation], error: PluginError) -> None: ...
+
+
 class Replacement:
     """`done(error)` is called once: None when the new process serves. `candidate`: the new process."""
 
-    def __init__(self, plugin: Supervision, config: PluginConfig, done: Callable[[Optional[PluginError]], None],
+    def __init__(self, plugin: Replaceable, config: PluginConfig, done: Callable[[Optional[PluginError]], None],
                  reactor: Reactor) -> None:
         self._plugin = plugin
         self._config = config

@@ -8,6 +8,7 @@ from typing import Any, Dict, Mapping, Optional
 
 from legacy_plugins import signals
 from legacy_plugins.host.events import EncodedEvent
+from legacy_plugins.host.log_lines import escape
 from legacy_plugins.host.logs import log_record
 from legacy_plugins.host.notices import Notices
 from legacy_plugins.host.status import PluginCounters
@@ -54,10 +55,11 @@ class PluginReports:
                    text, beginning, pid=pid)
 
     def event(self, outcome: str, event: EncodedEvent, reason: str) -> None:
-        """Something became of an event for the plugin."""
-        self._counters.event(outcome)
-        if outcome == "dropped":
+        """Something became of an event for the plugin. `refused`: dropped, since somebody wants the plugin down."""
+        self._counters.event("dropped" if outcome == "refused" else outcome)
+        if outcome in ("dropped", "refused"):
             self._notices.announce(signals.event_dropped, self._plugin, event_type=event.event_type, reason=reason)
+        if outcome == "dropped":
             self._warn("drop", "%d event(s) dropped for plugin %r, the last one %.100r: %s", event.event_type, reason)
         elif outcome == "acknowledged":
             self._notices.announce(signals.event_acknowledged, self._plugin, event_id=event.event_id)
@@ -77,6 +79,11 @@ class PluginReports:
     def call_refused(self, method: str, reason: str) -> None:
         """The plugin called a service that it may not call, or that is not there."""
         self._warn("call", "%d call(s) of plugin %r to the host were refused, the last one %.100r: %s", method, reason)
+
+    def unassigned_error(self, code: int, message: str, pid: Optional[int]) -> None:
+        """The plugin could not read something that it was sent, and does not know what."""
+        self._warn("unassigned", "%d error answer(s) of plugin %r named no call, the last one with code %d: %s", code,
+                   escape(message[:200]), pid=pid)
 
     def log(self, level: int, text: str, *args: Any, error: Optional[BaseException] = None) -> None:
         """Write a record about the plugin to the host's logger."""

@@ -1,6 +1,6 @@
 """A host's life in one process: its supervised plugins, started at first use, gone with the process.
 
-A forked child never inherits one: `PluginHost` keeps a runtime per process id and makes a new one in the child. Nothing
+A forked child never inherits one: `PluginHost` keeps a runtime per process and makes a new one in the child. Nothing
 here is made before a process needs it, so that no lock or thread is older than a fork.
 """
 from __future__ import annotations
@@ -9,6 +9,7 @@ import logging
 import threading
 from typing import Any, Callable, Dict, List, Mapping, Optional, Tuple
 
+from legacy_plugins.config.doubts import doubts
 from legacy_plugins.config.model import HostConfig, PluginConfig
 from legacy_plugins.errors import UnknownPlugin
 from legacy_plugins.host.departures import CommonStop
@@ -22,11 +23,10 @@ from legacy_plugins.host.reload import Reload, ReloadReport
 from legacy_plugins.host.routes import DEFAULT_MOUNT, PluginRoute, RouteSnapshot
 from legacy_plugins.host.services import Service
 from legacy_plugins.host.surroundings import Surroundings
+from legacy_plugins.host.thread_support import warn_without_threads
 from legacy_plugins.rpc.deadline import Deadline
 from legacy_plugins.rpc.dispatcher import shared_dispatcher
 from legacy_plugins.rpc.reactor import shared_reactor
-
-_log = logging.getLogger("legacy_plugins.host")
 
 
 class HostRuntime:
@@ -45,8 +45,8 @@ class HostRuntime:
         self._reactor = shared_reactor()
         self._dispatcher = shared_dispatcher()
         self._launcher = _launcher(config)
-        self._warned = False
-        self.notices = Notices(host, self._dispatcher)
+        self._doubted: Optional[HostConfig] = None  # its doubts were told
+        self.notices = Notices(host, self._dispatcher, host.receiver_context)
         self._routes = RouteSnapshot(self._collect_routes)
         self._around = Surroundings(host.name, version, self._reactor, self._dispatcher, self.notices, services,
                                     shared_guard(), self._launcher_of, lambda: self.config.guard, self._routes.changed)
@@ -112,11 +112,6 @@ class HostRuntime:
             return CommonStop([(plugin, plugin.stop(reason, grace=plugin.grace(seconds))) for plugin in touched],
                               longest if seconds is None else seconds)
 
-    def abandon(self) -> None:
-        """In a forked child: these plugins are the parent's. Touches no lock, signals no one."""
-        for plugin in self.plugins.values():
-            plugin.abandon()
-
     def reload(self, load: Callable[[], HostConfig]) -> ReloadReport:
         """Go by another configuration: differences are applied plugin by plugin. Waits until that is done.
 
@@ -133,6 +128,8 @@ class HostRuntime:
             self.config, self._launcher = config, launcher
             if not any(plugin.touched for plugin in old.values()):  # nothing ever ran, and nothing has to now
                 self.plugins = {name: self._new(new[name]) for name in new}
+                for plugin in old.values():  # who has one in hand must not start what nobody would stop
+                    plugin.removed = True
                 return report
             self._prepare()
             self.plugins = {name: old.get(name) or self._new(new[name]) for name in new}
@@ -155,10 +152,12 @@ class HostRuntime:
         return reload
 
     def _prepare(self) -> None:
-        if self.config.trust.permissions == "off" and not self._warned:
-            self._warned = True
-            _log.warning("trust.permissions is off: whoever may write a plugin's file can run code as this user")
+        self._reactor.start()  # first: it refuses processes in which plugins could only hang
+        warn_without_threads()
         self._dispatcher.post(_nothing)  # its thread must exist before the interpreter exits, when none can be started
+        for doubt in doubts(self.config) if self._doubted is not self.config else ():
+            self.notices.log(logging.WARNING, "%s", doubt)
+        self._doubted = self.config
         stop_at_exit(self)
 
     def _new(self, config: PluginConfig) -> SupervisedPlugin:

@@ -45,8 +45,9 @@ class Standing:
         if S.READY in (state, old.state):
             self._routes_changed()
         if state is not old.state:
-            self._notices.log(logging.INFO, "plugin %r: %s -> %s (%s)", self._plugin, old.state.value, state.value,
-                              reason, plugin=self._plugin, pid=facts.get("pid"))
+            if state not in (S.BACKOFF, S.FAILED):  # of those the alarm tells
+                self._notices.log(logging.INFO, "plugin %r: %s -> %s (%s)", self._plugin, old.state.value,
+                                  state.value, reason, plugin=self._plugin, pid=facts.get("pid"))
             self._notices.announce(signals.plugin_state_changed, self._plugin, old=old.state, new=state,
                                    reason=reason)
 

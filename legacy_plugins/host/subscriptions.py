@@ -6,14 +6,11 @@ know of plugins. Registrations are kept by the host and survive forks; they hold
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Any, Callable, Dict, List, Optional, Sequence, Tuple
+from typing import Any, Callable, Dict, List, Mapping, Optional, Protocol, Sequence, Tuple
 
 from blinker import Signal
 
 from legacy_plugins import signals
-
-if TYPE_CHECKING:
-    from legacy_plugins.host.plugin_host import PluginHost
 
 _log = logging.getLogger("legacy_plugins.host")
 
@@ -21,10 +18,17 @@ _log = logging.getLogger("legacy_plugins.host")
 PayloadFunction = Callable[..., Any]
 
 
+class _Host(Protocol):
+    """What broadcasts; see `PluginHost`."""
+
+    def broadcast(self, event_type: str, payload: Any = None) -> Any: ...
+    def announce(self, signal: Signal, plugin: Optional[str], **facts: Any) -> None: ...
+
+
 class Subscriptions:
     """The signals that one host broadcasts."""
 
-    def __init__(self, host: PluginHost) -> None:
+    def __init__(self, host: _Host) -> None:
         self._host = host
         self._receivers: Dict[int, Tuple[Signal, List[Callable[..., None]]]] = {}
 
@@ -47,14 +51,23 @@ class Subscriptions:
 
     def _receiver(self, event_type: str, fields: Optional[Tuple[str, ...]],
                   payload: Optional[PayloadFunction]) -> Callable[..., None]:
-        def broadcast(sender: Any, **facts: Any) -> None:
-            try:
-                if payload is not None:
-                    value = payload(sender, **facts)
-                else:
-                    value = facts if fields is None else {name: facts[name] for name in fields if name in facts}
-                self._host.broadcast(event_type, value)
-            except Exception as error:  # noqa: BLE001 - the application's send must not fail for a plugin's sake
-                _log.exception("the event %r could not be sent to plugins", event_type)
-                self._host.announce(signals.event_dropped, None, event_type=event_type, reason=str(error))
-        return broadcast
+        def receive(sender: Any, **facts: Any) -> None:
+            broadcast(self._host, event_type, lambda: chosen(sender, facts, fields, payload))
+        return receive
+
+
+def chosen(sender: Any, facts: Mapping[str, Any], fields: Optional[Sequence[str]],
+           payload: Optional[PayloadFunction]) -> Any:
+    """An event's payload from what a signal was sent with; see `PluginHost.connect`."""
+    if payload is not None:
+        return payload(sender, **facts)
+    return dict(facts) if fields is None else {name: facts[name] for name in fields if name in facts}
+
+
+def broadcast(host: _Host, event_type: str, payload: Callable[[], Any]) -> None:
+    """Broadcast what `payload()` returns; what goes wrong is logged and announced as `event_dropped`, never raised."""
+    try:
+        host.broadcast(event_type, payload())
+    except Exception as error:  # noqa: BLE001 - the application's send must not fail for a plugin's sake
+        _log.exception("the event %r could not be sent to plugins", event_type)
+        host.announce(signals.event_dropped, None, event_type=event_type, reason=str(error))

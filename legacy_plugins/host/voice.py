@@ -6,7 +6,7 @@ readiness and ends to the supervising thread. What a plugin may not say is refus
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Any, Optional
+from typing import Any, Callable, Optional, Protocol
 
 from legacy_plugins import schemas
 from legacy_plugins.config.model import PluginConfig
@@ -24,15 +24,29 @@ from legacy_plugins.protocol.handshake import (
     READY,
     SHUTDOWN,
 )
-from legacy_plugins.protocol.messages import INTERNAL_ERROR, INVALID_PARAMS, Notification, Request
+from legacy_plugins.protocol.messages import INTERNAL_ERROR, INVALID_PARAMS, Failure, Notification, Request
 from legacy_plugins.protocol.peer import MessageFault
 from legacy_plugins.rpc.calls import CallOutcome
+from legacy_plugins.rpc.connection import Connection
 from legacy_plugins.rpc.conversation import ConversationHandler, EndReason
 
-if TYPE_CHECKING:
-    from legacy_plugins.host.incarnation import Incarnation
-
 _OWN_METHODS = frozenset((HANDSHAKE, HEALTH, SHUTDOWN))
+
+
+class Speaker(Protocol):
+    """Who is heard, an incarnation: what it knows of itself, and the steps that it takes for what it has said."""
+
+    connection: Connection
+    pid: Optional[int]
+    asked_to_end: Optional[str]
+
+    def post(self, step: Callable[..., None], *args: Any) -> None:
+        """Take a step on the supervising thread."""
+
+    def ready_declared(self, params: Any) -> None: ...
+    def fault_noted(self, text: str) -> None: ...
+    def conversation_ended(self, reason: EndReason) -> None: ...
+    def reader_drained(self) -> None: ...
 
 
 class PluginVoice(ConversationHandler):
@@ -45,11 +59,11 @@ class PluginVoice(ConversationHandler):
         self._events = events
         self._log = log
         self._reports = reports
-        self._incarnation: Optional[Incarnation] = None
+        self._speaker: Optional[Speaker] = None
 
-    def belongs_to(self, incarnation: Incarnation) -> None:
+    def belongs_to(self, speaker: Speaker) -> None:
         """Whose voice this is."""
-        self._incarnation = incarnation
+        self._speaker = speaker
 
     def on_request(self, request: Request) -> None:
         connection = self._subject.connection
@@ -85,6 +99,9 @@ class PluginVoice(ConversationHandler):
         self._reports.fault(text, quote(fault.body), self._subject.pid)
         self._subject.post(self._subject.fault_noted, text)
 
+    def on_unassigned_error(self, failure: Failure) -> None:
+        self._reports.unassigned_error(failure.code, failure.message, self._subject.pid)
+
     def on_stray_output(self, line: bytes) -> None:
         self._log.line(line.rstrip(b"\r\n"), self._subject.pid or 0)
 
@@ -99,9 +116,9 @@ class PluginVoice(ConversationHandler):
             self._reports.call_ended(outcome)
 
     @property
-    def _subject(self) -> Incarnation:
-        assert self._incarnation is not None
-        return self._incarnation
+    def _subject(self) -> Speaker:
+        assert self._speaker is not None
+        return self._speaker
 
     def _acknowledge(self, params: Any) -> bool:
         event_id = params.get("eventId") if isinstance(params, dict) else None

@@ -7,6 +7,7 @@ places. Must not look at routes beyond being told whether one has a schema.
 from __future__ import annotations
 
 import base64
+import re
 from typing import Any, Callable, NamedTuple, Optional, Tuple
 
 from legacy_plugins.errors import ProtocolError
@@ -15,6 +16,7 @@ from legacy_plugins.http.problems import HttpProblem
 from legacy_plugins.protocol.codec import MAX_DEPTH, JsonCodec, check_structure
 
 _CHUNK = 65536
+_LENGTH = re.compile(r"[0-9]+\Z")
 _JSON = frozenset({"application/json", "text/json"})
 _FORM = "application/x-www-form-urlencoded"
 _UTF8 = frozenset({"utf-8", "utf8", "us-ascii", "ascii"})
@@ -40,8 +42,10 @@ NO_BODY = Body(None, None, 0)
 def read_body(request: HttpRequest, limit: int) -> bytes:
     """The body's bytes; raises `HttpProblem` 413 over `limit` bytes, before more than one byte beyond it was read.
 
-    A body of a stated length is read to that length, and one that ends early is refused (400).
+    A body of a stated length is read to that length. One that ends early or cannot be read is refused (400), and so is
+    a request that does not say once and clearly where its body ends (400, or 411 where the server cannot find the end).
     """
+    _check_framing(request)
     stated = request.content_length
     if stated is not None and stated > limit:
         raise _too_large(limit)
@@ -53,15 +57,41 @@ def read_body(request: HttpRequest, limit: int) -> bytes:
     return body
 
 
+def _check_framing(request: HttpRequest) -> None:
+    """Refuse what one server takes for a body and the next for another request (RFC 9112, sections 6.1 and 6.3).
+
+    Servers differ: some leave a chunked body unread, or take a malformed length for none.
+    """
+    lengths = [value.strip() for name, value in request.headers if name.lower() == "content-length"]
+    codings = [value.strip().lower() for name, value in request.headers if name.lower() == "transfer-encoding"]
+    if codings and (lengths or codings != ["chunked"]):
+        raise HttpProblem(400, "send the body with a Content-Length, or chunked and in no other transfer coding")
+    if codings and request.content_length is not None:
+        raise HttpProblem(411, "this server does not take chunked bodies; send a Content-Length")
+    if lengths and (len(lengths) > 1 or not _LENGTH.match(lengths[0])):
+        raise HttpProblem(400, "the Content-Length is not one number")
+
+
 def _read(read: Callable[[int], bytes], wanted: int) -> bytes:
+    """Up to `wanted` bytes."""
     chunks = []
     while wanted > 0:
-        chunk = read(min(wanted, _CHUNK))
+        try:
+            chunk = read(min(wanted, _CHUNK))
+        except Exception as error:
+            if _is_the_clients_doing(error):
+                raise HttpProblem(400, "the body could not be read to its end") from None
+            raise
         if not chunk:
             break
         chunks.append(chunk)
         wanted -= len(chunk)
     return b"".join(chunks)
+
+
+def _is_the_clients_doing(error: Exception) -> bool:
+    """Whether a server says that the client went away, stalled, or sent bad chunks; gunicorn has its own errors."""
+    return isinstance(error, OSError) or type(error).__module__ == "gunicorn.http.errors"
 
 
 def decode_body(request: HttpRequest, data: bytes, *, needs_json: bool) -> Body:

@@ -16,6 +16,8 @@ from legacy_plugins.host.lifecycle import PluginState
 from legacy_plugins.http.access import Authorize, admitted
 from legacy_plugins.http.bodies import Body, decode_body, read_body
 from legacy_plugins.http.circuit import RouteCircuit
+from legacy_plugins.http.disconnection import awaited
+from legacy_plugins.http.documentation import RouteDocumentation
 from legacy_plugins.http.exchange import request_params
 from legacy_plugins.http.failures import log_failure
 from legacy_plugins.http.identity import request_id
@@ -67,8 +69,9 @@ class HttpBridge:
         if self._prefixes.faults:
             raise ConfigError(self._prefixes.faults)
         self._table = RouteTable()
-        self._limits = LimitTable()
+        self._limits = LimitTable(host.name)
         self._circuit = RouteCircuit()
+        self._documentation = RouteDocumentation(host, self._limits)
 
     def handle(self, request: HttpRequest) -> HttpResponse:
         """Answer one request. Never raises an error of this library; what `authorize` and the reading raise passes."""
@@ -90,8 +93,12 @@ class HttpBridge:
         return self._current_prefixes().prefix(plugin)
 
     def _answer(self, visit: _Visit) -> HttpResponse:
-        request = visit.request
-        located = self._located(visit)
+        request, prefixes = visit.request, self._current_prefixes()
+        segments = path_segments(request.path, request.raw_path)
+        if segments == prefixes.document:
+            visit.asks_application = True
+            return self._documentation.answer(request, prefixes, self.authorize)
+        located = _located(visit, prefixes.find(segments))
         if request.method not in _METHODS:
             known = self._current_table().plugin(located.plugin.name)
             raise not_allowed(known.allowed(located.segments) if known is not None else frozenset())
@@ -110,16 +117,7 @@ class HttpBridge:
         seconds = _left(visit, located)
         params = request_params(request, located, match, body, user=access.user, request_id=visit.request_id,
                                 seconds=seconds)
-        return response_of(self._call(located, match, params, seconds), located.plugin.http)
-
-    def _located(self, visit: _Visit) -> Located:
-        request = visit.request
-        located = self._current_prefixes().find(path_segments(request.path, request.raw_path))
-        if located is None:
-            raise HttpProblem(404, "there is no such plugin")
-        visit.plugin = located.plugin.name
-        visit.deadline = Deadline(located.plugin.rpc_timeout_ms / 1000)
-        return located
+        return response_of(self._call(request, located, match, params, seconds), located.plugin.http)
 
     def _routes(self, located: Located, deadline: Deadline) -> PluginRoutes:
         """The plugin's routes, after its first start where that is under way; raises what the plugin's state means."""
@@ -127,7 +125,8 @@ class HttpBridge:
         routes = self._current_table().plugin(name)
         if routes is None:
             client = self.host.client(name)
-            with self._limits.of(name, located.plugin.http).place():  # who waits holds a thread of the server too
+            # Who waits holds a thread of the server too.
+            with self._limits.of(name).place(located.plugin.http.max_concurrency):
                 client.wait_ready(deadline.left())
             routes = self._current_table().plugin(name)
             if routes is None and client.routes:  # ready this very moment, and the host's tuple is about to follow
@@ -141,15 +140,19 @@ class HttpBridge:
     def _check_flow(self, located: Located, match: Match) -> None:
         """Refuse a request that comes too fast, or for a route that has been crashing its plugin."""
         plugin = located.plugin
-        self._limits.of(plugin.name, plugin.http).check_rate()
+        self._limits.check_rate(plugin.name, plugin.http.rate_limit, self.host.config.rate_limit_storage)
         self._circuit.check(plugin.name, match.route.declaration.path, plugin.restart.reset_after_ms / 1000)
 
-    def _call(self, located: Located, match: Match, params: Mapping[str, Any], seconds: float) -> Any:
+    def _call(self, request: HttpRequest, located: Located, match: Match, params: Mapping[str, Any],
+              seconds: float) -> Any:
         """The plugin's result, within one of its places."""
         name = located.plugin.name
-        with self._limits.of(name, located.plugin.http).place():
+        with self._limits.of(name).place(located.plugin.http.max_concurrency):
+            client = self.host.client(name)
             try:
-                return self.host.client(name).request(HANDLE_REQUEST, params, timeout=seconds)
+                if request.client_gone is None:
+                    return client.request(HANDLE_REQUEST, params, timeout=seconds)
+                return awaited(client.submit(HANDLE_REQUEST, params, timeout=seconds), request.client_gone)
             except PluginCrashed as error:
                 self._circuit.crashed(name, match.route.declaration.path, error.crash)
                 raise
@@ -177,6 +180,15 @@ class HttpBridge:
             log_failure(level, problem.status, problem.reason or problem.detail, method=visit.request.method,
                         path=visit.request.path, plugin=visit.plugin, request_id=visit.request_id)
         return problem_response(problem, plugin=visit.plugin, request_id=visit.request_id)
+
+
+def _located(visit: _Visit, located: Optional[Located]) -> Located:
+    """Note whose request it is, and begin to count its time; raises `HttpProblem` 404 where it is no plugin's."""
+    if located is None:
+        raise HttpProblem(404, "there is no such plugin")
+    visit.plugin = located.plugin.name
+    visit.deadline = Deadline(located.plugin.rpc_timeout_ms / 1000)
+    return located
 
 
 def _options(routes: PluginRoutes, located: Located) -> HttpResponse:

@@ -10,7 +10,7 @@ import re
 from typing import Any, Collection, Dict, FrozenSet, List, Mapping, Set, Tuple
 
 from legacy_plugins.http.messages import HeaderList
-from legacy_plugins.http.problems import bad_answer
+from legacy_plugins.http.problems import HttpProblem, bad_answer
 
 #: Fields of one connection: never passed on in either direction.
 HOP_BY_HOP: FrozenSet[str] = frozenset({
@@ -25,6 +25,7 @@ MAX_HEADER_BYTES = 16_384
 _OURS = HOP_BY_HOP | {"content-length", "date", "server", "x-content-type-options", "x-request-id"}
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+\Z")  # RFC 9110, section 5.6.2
 _VALUE = re.compile("[\t\x20-\x7e\xa0-\xff]*\\Z")  # section 5.5, without the C1 controls
+_CONTROL = re.compile("[\x00-\x08\x0a-\x1f\x7f]")  # not allowed by section 5.5
 _ONCE = frozenset({"content-type", "content-disposition", "location", "etag", "last-modified", "retry-after"})
 
 
@@ -32,7 +33,8 @@ def forwarded(fields: HeaderList, allowed: Collection[str]) -> Dict[str, str]:
     """The request's fields that a plugin gets: lower-case names, repeated fields joined with `, `.
 
     `allowed`: lower-case names, the operator's `http.forwardHeaders`. Never passed on: fields of the connection and
-    those that Connection names, `X-Plugin-*`, and names with an underscore, which WSGI cannot tell from a dash.
+    those that Connection names, `X-Plugin-*`, and names with an underscore, which WSGI cannot tell from a dash. Raises
+    `HttpProblem` 400 where a value has control characters, which not every server refuses.
     """
     dropped = _connection_named(fields)
     result: Dict[str, str] = {}
@@ -40,6 +42,8 @@ def forwarded(fields: HeaderList, allowed: Collection[str]) -> Dict[str, str]:
         name = field.lower()
         if name not in allowed or name in dropped or name.startswith("x-plugin-") or "_" in name:
             continue
+        if _CONTROL.search(value):
+            raise HttpProblem(400, f"the header field {name!r} has a value with control characters")
         result[name] = f"{result[name]}, {value}" if name in result else value
     return result
 

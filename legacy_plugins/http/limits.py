@@ -1,9 +1,10 @@
 """How much of a plugin, and of the web server's threads, the requests for its routes may take.
 
 Owns one `PluginLimits` a plugin and process: the places for concurrent requests, and the token bucket of the rate
-limit. They are made at first use in the process that uses them: a lock made before a fork, or before gevent patches
-`threading`, can stay locked for ever. Nothing waits here; who finds no place is told at once. Any thread; the lock
-guards the counters and is never held while anything else happens.
+limit. They know of no policy, since a reload changes it while places are taken: each step brings the bound it goes by,
+and what was taken before counts on. They are made at first use in the process that uses them: a lock made before a
+fork, or before gevent patches `threading`, can stay locked for ever. Nothing waits here for a place or for a token;
+who finds none is told at once. Any thread; the lock guards the counters and is never held while anything else happens.
 """
 from __future__ import annotations
 
@@ -13,56 +14,55 @@ import time
 from contextlib import contextmanager
 from typing import Callable, Dict, Iterator, Optional, Tuple
 
-from legacy_plugins.config.policies import HttpPolicy, RateLimit
+from legacy_plugins.config.policies import RateLimit
 from legacy_plugins.http.problems import HttpProblem, retry_after
+from legacy_plugins.http.rate_storage import RateStorage
 
 #: What a client is told to wait for a place: requests are short.
 _PLACE_SECONDS = 1.0
 
 
 class TokenBucket:
-    """So many requests within so many seconds, all of them at once if they come so. The caller holds a lock."""
+    """So many requests within so many seconds, all of them at once if they come so. The caller holds a lock.
 
-    def __init__(self, limit: RateLimit, now: float) -> None:
-        self._capacity = float(limit.requests)
-        self._rate = limit.requests / limit.per_seconds
-        self._tokens = self._capacity
-        self._filled = now
+    Counts the tokens that are out, not those that are left: so a limit that a reload changes goes on from there.
+    """
 
-    def take(self, now: float) -> float:
+    def __init__(self, now: float) -> None:
+        self._out = 0.0
+        self._counted = now
+
+    def take(self, limit: RateLimit, now: float) -> float:
         """0 where the request is within the limit, else the seconds until one will be."""
-        self._tokens = min(self._capacity, self._tokens + (now - self._filled) * self._rate)
-        self._filled = now
-        if self._tokens < 1:
-            return (1 - self._tokens) / self._rate
-        self._tokens -= 1
+        rate = limit.requests / limit.per_seconds
+        self._out = max(0.0, min(self._out, limit.requests) - (now - self._counted) * rate)
+        self._counted = now
+        missing = self._out + 1 - limit.requests
+        if missing > 0:
+            return missing / rate
+        self._out += 1
         return 0.0
 
 
 class PluginLimits:
-    """The limits of one plugin in one process."""
+    """What the requests of one plugin take in one process."""
 
-    def __init__(self, policy: HttpPolicy, clock: Callable[[], float] = time.monotonic) -> None:
-        self.policy = policy
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._lock = threading.Lock()  # guards _taken and _bucket
         self._taken = 0
-        self._bucket = TokenBucket(policy.rate_limit, clock()) if policy.rate_limit is not None else None
+        self._bucket = TokenBucket(clock())
 
-    def check_rate(self) -> None:
-        """Count a request; raises `HttpProblem` 429 with Retry-After where it is one too many."""
-        if self._bucket is None:
-            return
+    def take(self, limit: RateLimit) -> float:
+        """Count a request; 0 where it is within the limit, else the seconds until one will be."""
         with self._lock:
-            delay = self._bucket.take(self._clock())
-        if delay:
-            raise HttpProblem(429, "too many requests for this plugin", headers=(retry_after(delay),))
+            return self._bucket.take(limit, self._clock())
 
     @contextmanager
-    def place(self) -> Iterator[None]:
-        """Hold one of the plugin's places; raises `HttpProblem` 503 with Retry-After where none is free."""
+    def place(self, most: int) -> Iterator[None]:
+        """Hold one of the plugin's `most` places; raises `HttpProblem` 503 with Retry-After where none is free."""
         with self._lock:
-            if self._taken >= self.policy.max_concurrency:
+            if self._taken >= most:
                 raise HttpProblem(503, "the plugin is serving as many requests as it may",
                                   headers=(retry_after(_PLACE_SECONDS),))
             self._taken += 1
@@ -74,18 +74,43 @@ class PluginLimits:
 
 
 class LimitTable:
-    """The limits of all plugins, by process and name. Has no lock: each step is one atomic operation of a dict."""
+    """The limits of all plugins, by process and name. Has no lock: each step is one atomic operation of a dict.
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+    `scope`: what the processes that share a storage call their host; hosts of another name do not count together.
+    """
+
+    def __init__(self, scope: str = "", clock: Callable[[], float] = time.monotonic) -> None:
+        self._scope = scope
         self._clock = clock
         self._limits: Dict[Tuple[int, str], PluginLimits] = {}
+        self._storages: Dict[int, RateStorage] = {}
 
-    def of(self, plugin: str, policy: HttpPolicy) -> PluginLimits:
-        """The plugin's limits in this process; new ones where a reload changed its policy."""
+    def of(self, plugin: str) -> PluginLimits:
+        """What the plugin's requests take in this process; always the same object."""
         key = (os.getpid(), plugin)
-        known: Optional[PluginLimits] = self._limits.get(key)
+        known = self._limits.get(key)
+        return known if known is not None else self._limits.setdefault(key, PluginLimits(self._clock))
+
+    def check_rate(self, plugin: str, limit: Optional[RateLimit], storage_url: Optional[str]) -> None:
+        """Count a request; raises `HttpProblem` 429 with Retry-After where it is one too many.
+
+        `storage_url`: where all processes count together; None: this process counts for itself, which it also does
+        while the storage cannot be asked.
+        """
+        if limit is None:
+            return
+        delay = None if storage_url is None else self._storage(storage_url).take(plugin, limit)
+        if delay is None:
+            delay = self.of(plugin).take(limit)
+        if delay:
+            raise HttpProblem(429, "too many requests for this plugin", headers=(retry_after(delay),))
+
+    def _storage(self, url: str) -> RateStorage:
+        """The storage of this process; a new one where a reload changed its address."""
+        process = os.getpid()
+        known = self._storages.get(process)
         if known is None:
-            return self._limits.setdefault(key, PluginLimits(policy, self._clock))
-        if known.policy != policy:
-            known = self._limits[key] = PluginLimits(policy, self._clock)
+            known = self._storages.setdefault(process, RateStorage(url, self._scope, self._clock))
+        if known.url != url:
+            known = self._storages[process] = RateStorage(url, self._scope, self._clock)
         return known

@@ -12,6 +12,8 @@ HeaderList = Sequence[Tuple[str, str]]
 
 # Answers that never have a body (RFC 9110, sections 15.3.5 and 15.4.5).
 _BODILESS = (204, 304)
+# A body of no bytes, which is stated (section 15.3.6); servers do not know that.
+_RESET_CONTENT = 205
 
 
 @dataclass(frozen=True)
@@ -22,6 +24,7 @@ class HttpRequest:
     server keeps it. `script_root`: where the application is mounted, "" or without a trailing slash. `content_length`
     in bytes, None where the client gave none. `read_body(n)`: at most n bytes, b"" at the end. `native`: the
     framework's own request, for the `authorize` hook. `request_id`: the client's X-Request-ID, as it came.
+    `client_gone`: whether the client has gone away, where the server lets that be seen (see `disconnection`).
     """
 
     method: str
@@ -38,6 +41,7 @@ class HttpRequest:
     host: str = ""
     native: Any = None
     request_id: Optional[str] = None
+    client_gone: Optional[Callable[[], bool]] = None
 
 
 @dataclass(frozen=True)
@@ -66,6 +70,8 @@ class HttpResponse:
         identified = (*self.headers, ("X-Request-ID", request_id))
         if self.status in _BODILESS:
             return HttpResponse(self.status, identified)
+        if self.status == _RESET_CONTENT:
+            return HttpResponse(self.status, (*identified, ("Content-Length", "0")))
         if self.file is not None:
             return HttpResponse(self.status, identified, file=self.file)
         whole = (*identified, ("Content-Length", str(len(self.body))))

@@ -5,10 +5,13 @@ ready, so that a request for one that is starting can wait. Any thread. Must not
 """
 from __future__ import annotations
 
-from typing import Dict, List, NamedTuple, Optional, Tuple
+from typing import Dict, Iterator, List, NamedTuple, Optional, Tuple
 
 from legacy_plugins.config.model import HostConfig, PluginConfig
 from legacy_plugins.http.paths import Segments, joined
+
+#: The name below the mount that is no plugin's: there the document of all routes is.
+DOCUMENT = "openapi.json"
 
 
 class Located(NamedTuple):
@@ -22,11 +25,13 @@ class Located(NamedTuple):
 class PluginPrefixes:
     """The prefixes of one configuration below one mount.
 
-    `faults` says what is wrong with prefixes: outside the mount, or one inside another. Such a plugin is not served.
+    `faults` says what is wrong with prefixes: outside the mount, one inside another, or where the document of all
+    routes is. Such a plugin is not served. `document`: the path of that document.
     """
 
     def __init__(self, config: HostConfig, mount: str) -> None:
         self.config = config
+        self.document = (*_segments(mount), DOCUMENT)
         self.faults: Tuple[str, ...] = ()
         self._plugins: Dict[Segments, PluginConfig] = {}
         faults: List[str] = []
@@ -48,15 +53,22 @@ class PluginPrefixes:
                 return Located(plugin, joined(segments[:length]), segments[length:])
         return None
 
+    def __iter__(self) -> Iterator[Tuple[PluginConfig, str]]:
+        """Every plugin that is served, with its prefix, in the order of the configuration."""
+        return ((plugin, joined(prefix)) for prefix, plugin in self._plugins.items())
+
     def prefix(self, name: str) -> Optional[str]:
         """The prefix under which a plugin is served; None for one that is not."""
-        return next((joined(prefix) for prefix, plugin in self._plugins.items() if plugin.name == name), None)
+        return next((prefix for plugin, prefix in self if plugin.name == name), None)
 
     def _fault(self, plugin: PluginConfig, prefix: Segments, mount: str) -> Optional[str]:
         base = _segments(mount)
         if prefix[:len(base)] != base or len(prefix) == len(base):
             return (f"plugin {plugin.name!r}: routePrefix {joined(prefix)!r} does not lie below the mount "
                     f"{mount or '/'!r}; change it, or leave it out to have the mount followed by the name")
+        if prefix[:len(self.document)] == self.document:
+            return (f"plugin {plugin.name!r}: its prefix {joined(prefix)!r} is kept for the document of all routes, "
+                    f"{joined(self.document)!r}; give it another `routePrefix`")
         for other, owner in self._plugins.items():
             shorter = min(len(prefix), len(other))
             if prefix[:shorter] == other[:shorter]:

@@ -66,6 +66,7 @@ class FrameDecoder:
     def __init__(self, max_frame_bytes: int = DEFAULT_MAX_FRAME_BYTES, *, skip_stray: bool = False) -> None:
         self.max_frame_bytes = max_frame_bytes
         self.error: Optional[ProtocolError] = None
+        self.truncated = False  # the error is that the stream ended inside a frame
         self._line = b""  # what has come of the current line, of a header or before the first frame
         self._header = _Header(max_frame_bytes)
         self._body_bytes: Optional[int] = None  # the length that the current frame's header told, once it is read
@@ -108,6 +109,7 @@ class FrameDecoder:
             self.error = ProtocolError(f"the stream was truncated inside a frame's header, at {quote(self._line)}")
         elif self._line:
             self._strays.append(self._line)
+        self.truncated = self.error is not None
         self._forget()
 
     def take_stray(self) -> List[bytes]:

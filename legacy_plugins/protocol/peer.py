@@ -60,6 +60,11 @@ class Peer:
         return self._decoder.error
 
     @property
+    def truncated(self) -> bool:
+        """Whether that is the end of the stream inside a message: the other side broke off, but broke no rule."""
+        return self._decoder.truncated
+
+    @property
     def partial(self) -> bool:
         """Whether a message has begun and is not complete yet."""
         return self._decoder.partial

@@ -6,11 +6,12 @@ answer, a caller whose patience ended, `cancel`, the time-out of a submitted cal
 from __future__ import annotations
 
 import concurrent.futures
+import os
 import threading
 import time
 from typing import Any, Callable, Dict, List, NamedTuple, Optional, Tuple
 
-from legacy_plugins.errors import PluginError
+from legacy_plugins.errors import PluginError, PluginNotRunning
 from legacy_plugins.rpc.deadline import Deadline
 from legacy_plugins.rpc.dispatcher import Dispatcher
 from legacy_plugins.rpc.outbox import Entry
@@ -34,7 +35,10 @@ class TableClosed(Exception):
 
 
 class Call(concurrent.futures.Future):  # type: ignore[type-arg]  # generic only from Python 3.9 on
-    """One request in flight. Works with `wait`, `as_completed` and `asyncio.wrap_future`."""
+    """One request in flight. Works with `wait`, `as_completed` and `asyncio.wrap_future`.
+
+    A forked child has a copy that nobody will end: asked for its result, it raises `PluginNotRunning`.
+    """
 
     def __init__(self, table: CallTable, method: str, deadline: Deadline,
                  on_progress: Optional[Callable[[Any], None]], dispatcher: Dispatcher) -> None:
@@ -49,14 +53,30 @@ class Call(concurrent.futures.Future):  # type: ignore[type-arg]  # generic only
         self._table = table
         self._dispatcher = dispatcher
 
+    def result(self, timeout: Optional[float] = None) -> Any:
+        """What the other side answered, within `timeout` seconds; raises what the call failed with."""
+        self._check_process()
+        return super().result(timeout)
+
+    def exception(self, timeout: Optional[float] = None) -> Optional[BaseException]:
+        """What the call failed with, None where it did not; raises `TimeoutError` after `timeout` seconds."""
+        self._check_process()
+        return super().exception(timeout)
+
     def cancel(self) -> bool:
         """Give the call up; the plugin is told. False when it has ended already, other than by being cancelled."""
+        self._check_process()
         if self._table.take(self.id, CANCELLED) is None:
             return self.cancelled()
         super().cancel()
         self.set_running_or_notify_cancel()  # wakes `wait` and `as_completed`
         self._table.given_up(self, CANCELLED)
         return True
+
+    def _check_process(self) -> None:
+        if self._table.owner != os.getpid() and self._table.find(self.id) is self:
+            raise PluginNotRunning(message=f"the call of {self.method!r} belongs to the process from which this one "
+                                   "was forked; make another one here")
 
     def add_done_callback(self, fn: Callable[..., Any]) -> None:
         """Run `fn(call)` on the dispatch thread once the call has ended; never dropped."""
@@ -82,6 +102,7 @@ class CallTable:
                  given_up: Callable[[Call, str], None]) -> None:
         self._lock = threading.Lock()  # guards _pending, outcomes, the issuing of ids, _closed
         self._pending: Dict[int, Call] = {}
+        self.owner = os.getpid()
         self._issue_id = issue_id
         self._max_pending = max_pending
         self._dispatcher = dispatcher
@@ -135,6 +156,10 @@ class CallTable:
             self._pending.clear()
             self.outcomes[CRASHED] += len(calls)
         return calls
+
+    def pending_since(self) -> Optional[float]:
+        """When the call was made that has been waiting longest, on the monotonic clock; None where none waits."""
+        return next((call.started for call in list(self._pending.values())), None)
 
     def pending_methods(self) -> List[str]:
         """The methods in flight, oldest first."""

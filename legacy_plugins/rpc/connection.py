@@ -10,10 +10,9 @@ from __future__ import annotations
 
 import concurrent.futures
 import logging
-import queue
 import threading
 import time
-from typing import Any, Callable, Optional
+from typing import Any, Callable, Optional, Union
 
 from legacy_plugins.errors import PluginBusy, PluginError, PluginNotRunning, PluginTimeout
 from legacy_plugins.protocol.handshake import CANCEL_REQUEST
@@ -34,13 +33,14 @@ from legacy_plugins.rpc.conversation import ConnectionLimits, ConversationHandle
 from legacy_plugins.rpc.deadline import Deadline
 from legacy_plugins.rpc.dispatcher import shared_dispatcher
 from legacy_plugins.rpc.outbox import Entry, Outbox, OutboxClosed, OutboxFull
+from legacy_plugins.rpc.progress import PostedProgress, WaitingProgress
 from legacy_plugins.rpc.reactor import shared_reactor
 from legacy_plugins.rpc.reader import Reader
 from legacy_plugins.rpc.stalls import PartialWatch, StallWatch
 from legacy_plugins.transport.base import ByteStream
+from legacy_plugins.transport.greenlets import service_thread
 
 _log = logging.getLogger("legacy_plugins.rpc")
-_ENDED = object()
 _TIMEOUTS = (TimeoutError, concurrent.futures.TimeoutError)
 
 
@@ -60,7 +60,7 @@ class Connection:
         self._peer = Peer(limits.max_frame_bytes, skip_stray=skip_stray)
         self.calls = CallTable(self._peer.issue_id, limits.max_pending, self._dispatcher, given_up=self._given_up)
         self._stalls = StallWatch(reactor, limits.write_stall, stalled_since=lambda: self.outbox.stalled_since,
-                                  busy=lambda: len(self.calls) > 0 or self._reader.paused, end=self.end)
+                                  busy=lambda since: self.at_work_since(since) or self._reader.paused, end=self.end)
         self.outbox = Outbox(stream, limits.queue_bytes, on_broken=self._on_broken, on_stall=self._stalls.begin)
         self._reader = Reader(
             name, stream, self._peer, self.calls, handler, budget=MessageBudget(limits.notifications_per_second),
@@ -69,6 +69,11 @@ class Connection:
         #: Set once nothing more will be read: all last words have been handled.
         self.drained = self._reader.drained
 
+    def at_work_since(self, moment: float) -> bool:
+        """Whether a call that was made before `moment` (monotonic clock) waits yet: it may legally take so long."""
+        oldest = self.calls.pending_since()
+        return oldest is not None and oldest < moment
+
     @property
     def late_answers(self) -> int:
         """Answers that came when nobody waited for them any more."""
@@ -76,8 +81,8 @@ class Connection:
 
     def start(self) -> None:
         """Start the writer and the reader. Raises `RuntimeError`, with the stream closed, when no thread is left."""
-        writer, reader = (threading.Thread(target=run, name=f"{self.name}-{role}", daemon=True)
-                          for run, role in ((self.outbox.run, "writer"), (self._reader.run, "reader")))
+        writer = service_thread(self.outbox.run, f"{self.name}-writer")
+        reader = service_thread(self._reader.run, f"{self.name}-reader")
         try:
             writer.start()
             reader.start()
@@ -92,31 +97,33 @@ class Connection:
 
     # ---- asking
 
-    def request(self, method: str, params: Any = None, timeout: float = 5.0,
+    def request(self, method: str, params: Any = None, timeout: Union[float, Deadline] = 5.0,
                 on_progress: Optional[Callable[[Any], None]] = None) -> Any:
         """Call a method and wait for its result, at most `timeout` seconds. `on_progress` runs in this thread.
 
         Raises `RpcError` as the other side answered, `PluginTimeout`, `PluginBusy`, what the owner failed the call with
         when the conversation ended, `TypeError`/`ValueError` for params that are not JSON.
         """
-        inbox: Optional[queue.SimpleQueue[Any]] = queue.SimpleQueue() if on_progress is not None else None
-        call = self.calls.make(method, Deadline(timeout), None if inbox is None else inbox.put)
+        call = self.calls.make(method, Deadline.of(timeout))
+        progress = None if on_progress is None else WaitingProgress(call, on_progress)
+        if progress is not None:
+            call.on_progress = progress.put
         try:
             self._send(call, params)
-            if inbox is not None and on_progress is not None:
-                call.add_internal_callback(lambda _: inbox.put(_ENDED))
-                self._relay_progress(call, inbox, on_progress)
-            else:
+            if progress is None:
                 self._wait(call)
+            else:
+                call.add_internal_callback(lambda _: progress.end())
+                progress.relay()
         except BaseException as error:  # noqa: BLE001 - a time-out, but also KeyboardInterrupt, at any point
             return self._give_up(call, error)
         return call.result()
 
-    def submit(self, method: str, params: Any = None, timeout: float = 5.0,
+    def submit(self, method: str, params: Any = None, timeout: Union[float, Deadline] = 5.0,
                on_progress: Optional[Callable[[Any], None]] = None) -> Call:
         """Call a method without waiting; the Future fails with `PluginTimeout` by itself after `timeout` seconds."""
-        relay = None if on_progress is None else (lambda value: self._dispatcher.post(on_progress, value))
-        call = self.calls.make(method, Deadline(timeout), relay)
+        relay = None if on_progress is None else PostedProgress(self._dispatcher, on_progress).put
+        call = self.calls.make(method, Deadline.of(timeout), relay)
         try:
             self._send(call, params)
             call.timer = self._reactor.call_later(call.deadline.left(), lambda: self._expire(call))
@@ -240,18 +247,6 @@ class Connection:
             except _TIMEOUTS:
                 if call.deadline.expired:
                     raise
-
-    def _relay_progress(self, call: Call, inbox: queue.SimpleQueue[Any], on_progress: Callable[[Any], None]) -> None:
-        while True:
-            try:
-                value = inbox.get(timeout=call.deadline.left())
-            except queue.Empty:
-                if call.deadline.expired:
-                    raise TimeoutError from None
-                continue
-            if value is _ENDED:
-                return
-            on_progress(value)
 
     def _give_up(self, call: Call, cause: BaseException) -> Any:
         """The caller stops waiting: it ends the call itself, unless an answer is just being set."""

@@ -9,7 +9,7 @@ from typing import Optional
 
 from legacy_plugins.errors import ProtocolError
 from legacy_plugins.protocol.framing import DEFAULT_MAX_FRAME_BYTES
-from legacy_plugins.protocol.messages import Notification, Request
+from legacy_plugins.protocol.messages import Failure, Notification, Request
 from legacy_plugins.protocol.peer import MessageFault
 from legacy_plugins.rpc.calls import CallOutcome
 
@@ -52,6 +52,9 @@ class ConversationHandler:
 
     def on_fault(self, fault: MessageFault) -> None:
         """A message broke the rules; the call that it answered, if any, has failed already."""
+
+    def on_unassigned_error(self, failure: Failure) -> None:
+        """An error answer with id null: the other side could not read something that was sent to it."""
 
     def on_stray_output(self, line: bytes) -> None:
         """A line of other output came before the first frame."""

@@ -57,6 +57,9 @@ def _diagnose(status: Optional[ExitStatus], reason: EndReason, tail: Sequence[st
     """What an experienced operator would say."""
     if reason.fault is not None:
         return ""
+    if status is None or status.code == 0:
+        if reason.error is not None:  # its last message is cut off
+            return str(reason.error)
     if status is None:
         return "it closed its stdout but kept running"
     if status.signal_name == "SIGKILL":

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import math
 import time
+from typing import Union
 
 _LONGEST = 1e9  # seconds; the system's own waits take no more than about ten times that
 
@@ -20,6 +21,11 @@ class Deadline:
             raise ValueError(f"a time-out is a finite number of seconds, not {seconds!r}")
         self.seconds = seconds
         self.at = time.monotonic() + min(seconds, _LONGEST)
+
+    @classmethod
+    def of(cls, timeout: Union[float, Deadline]) -> Deadline:
+        """`timeout` seconds from now, or the deadline that was given already."""
+        return timeout if isinstance(timeout, cls) else cls(timeout)  # type: ignore[arg-type]
 
     def left(self) -> float:
         """Seconds until the deadline, never negative."""

@@ -3,7 +3,8 @@
 User code may block or raise; here it holds up nothing but other user code, never a reader or the supervision. Callbacks
 of Futures are never dropped; offers (signals, log records) are dropped and reported as such when too many wait.
 
-One per process, made at first use, never at import; a forked child makes its own.
+One per process, made at first use, never at import; a forked child makes its own. Where the parent's goes on in the
+child (gevent's greenlets do), it ends there without running anything more.
 """
 from __future__ import annotations
 
@@ -11,7 +12,10 @@ import logging
 import os
 import threading
 from collections import deque
-from typing import Any, Callable, Deque, Dict, Optional, Tuple
+from typing import Any, Callable, Deque, List, Optional, Tuple
+
+from legacy_plugins.transport.greenlets import service_thread
+from legacy_plugins.transport.per_process import PerProcess
 
 #: How many offers may wait.
 MAX_OFFERS = 10_000
@@ -24,6 +28,7 @@ class Dispatcher:
     """Runs jobs one after the other on its own thread. All methods may be called from any thread."""
 
     def __init__(self, max_offers: int = MAX_OFFERS) -> None:
+        self._owner = os.getpid()
         self._changed = threading.Condition()  # guards everything below
         self._jobs: Deque[_Job] = deque()
         self._offers = 0
@@ -63,7 +68,7 @@ class Dispatcher:
 
     def _start(self) -> None:
         """With the lock held."""
-        self._thread = threading.Thread(target=self._run, name="legacy-plugins-dispatch", daemon=True)
+        self._thread = service_thread(self._run, "legacy-plugins-dispatch")
         try:
             self._thread.start()
         except RuntimeError:  # no thread is left: the next job tries again. Or the interpreter ends: none will run
@@ -75,26 +80,40 @@ class Dispatcher:
                 self._busy = False
                 while not self._jobs:
                     self._changed.wait()
+                if self._owner != os.getpid():
+                    return
                 self._busy = True
                 callback, args, offered = self._jobs.popleft()
                 if offered:
                     self._offers -= 1
-            try:
-                callback(*args)
-            except BaseException:  # noqa: BLE001 - user code, which may even say sys.exit(); the next job must run
-                _log.exception("a callback raised on the dispatch thread")
+            for step in _around:
+                _do(step)
+            _do(callback, *args)
+            for step in _around:
+                _do(step)
             del callback, args  # do not keep a result alive while waiting
 
 
-_dispatchers: Dict[int, Dispatcher] = {}
+def _do(callback: Callable[..., Any], *args: Any) -> None:
+    try:
+        callback(*args)
+    except BaseException:  # noqa: BLE001 - user code, which may even say sys.exit(); the next job must run
+        _log.exception("a callback raised on the dispatch thread")
+
+
+def surround_jobs(step: Callable[[], Any]) -> None:
+    """Call `step()` on the dispatch thread before each job and after it, in this process and its forks.
+
+    For a framework that keeps things by thread, such as database connections. Adding the same again does nothing.
+    """
+    if step not in _around:
+        _around.append(step)
+
+
+_around: List[Callable[[], Any]] = []
+_dispatchers = PerProcess(Dispatcher)
 
 
 def shared_dispatcher() -> Dispatcher:
     """This process's dispatcher."""
-    pid = os.getpid()
-    dispatcher = _dispatchers.get(pid)
-    if dispatcher is None:
-        for parent in [owner for owner in list(_dispatchers) if owner != pid]:
-            _dispatchers.pop(parent, None)
-        dispatcher = _dispatchers.setdefault(pid, Dispatcher())
-    return dispatcher
+    return _dispatchers.get()

@@ -13,7 +13,7 @@ from collections import deque
 from typing import Any, Callable, Deque, Dict, Mapping, Optional, Sequence
 
 from legacy_plugins.errors import PluginCrashed, PluginError, PluginNotRunning, PluginStartFailed
-from legacy_plugins.protocol.messages import INTERNAL_ERROR, METHOD_NOT_FOUND, Notification, Request
+from legacy_plugins.protocol.messages import INTERNAL_ERROR, METHOD_NOT_FOUND, Failure, Notification, Request
 from legacy_plugins.protocol.peer import MessageFault
 from legacy_plugins.rpc.calls import Call
 from legacy_plugins.rpc.connection import Connection
@@ -22,6 +22,7 @@ from legacy_plugins.rpc.crash import CrashReport, explain_spawn_error
 from legacy_plugins.rpc.ending import StopLadder, Teardown
 from legacy_plugins.rpc.reactor import shared_reactor
 from legacy_plugins.rpc.workers import WorkerPool
+from legacy_plugins.transport import descriptors
 from legacy_plugins.transport.base import ExitStatus
 from legacy_plugins.transport.process import KILL, ChildProcess, LaunchSpec
 from legacy_plugins.transport.stderr import LogPump
@@ -34,11 +35,14 @@ _MAX_WAITING = 10_000
 class JsonRpcProcess(ConversationHandler):
     """Start `argv` and talk to it. `cwd`: working directory; `env`: the whole environment (default: the host's).
 
-    Usable as a context manager. All methods may be called from any thread. Raises `PluginStartFailed`.
+    Usable as a context manager. All methods may be called from any thread. Raises `PluginStartFailed`, and `TypeError`
+    for an `argv` that is not a list of strings. It runs until `close`, whoever forgets it.
     """
 
     def __init__(self, argv: Sequence[str], *, cwd: Optional[str] = None,
                  env: Optional[Mapping[str, str]] = None) -> None:
+        if isinstance(argv, (str, bytes)) or not argv or not all(isinstance(part, str) for part in argv):
+            raise TypeError(f"argv must be a list of strings, the program first, not {argv!r}")
         self.name = os.path.basename(argv[0])
         self._methods: Dict[str, Callable[[Any], Any]] = {}
         self._handlers = WorkerPool(1, name=f"{self.name}-handler", max_waiting=_MAX_WAITING)  # one: order is kept
@@ -54,6 +58,8 @@ class JsonRpcProcess(ConversationHandler):
             self._reactor.start()
             self._process = ChildProcess(LaunchSpec(tuple(argv), cwd, None if env is None else dict(env)))
             self._begin(self._process)
+        except ValueError as error:  # a NUL in argv, cwd or env
+            raise self._start_failed(str(error)) from None
         except OSError as error:
             raise self._start_failed(explain_spawn_error(error, argv, cwd)) from None
         except RuntimeError as error:  # no thread is left, or the interpreter ends
@@ -113,7 +119,7 @@ class JsonRpcProcess(ConversationHandler):
     def close(self, timeout: float = 2.0) -> None:
         """Close the program's stdin; after `timeout` seconds SIGTERM, after half of it again SIGKILL. Idempotent."""
         if os.getpid() != self._owner:  # a forked child: the program is its parent's
-            self._process.abandon()
+            descriptors.abandon_inherited()
             return
         self._closing = True
         self._reactor.post(self._stop, timeout)
@@ -128,6 +134,7 @@ class JsonRpcProcess(ConversationHandler):
     @property
     def _own(self) -> Connection:
         if os.getpid() != self._owner:
+            descriptors.abandon_inherited()  # where the fork was one that Python did not see
             raise PluginNotRunning(self.name, message=f"{self.name!r} belongs to the process from which this one was "
                                    "forked; start another one here")
         return self._connection
@@ -147,7 +154,14 @@ class JsonRpcProcess(ConversationHandler):
             _log.warning("a notification %r of %r was dropped: too many wait", notification.method, self.name)
 
     def on_fault(self, fault: MessageFault) -> None:
-        _log.warning("%r sent a message that breaks the protocol: %s", self.name, fault.error)
+        self._tell("%r sent a message that breaks the protocol: %s", str(fault.error))
+
+    def on_unassigned_error(self, failure: Failure) -> None:
+        self._tell("%r could not read something it was sent: %s", f"error {failure.code}: {failure.message[:200]!r}")
+
+    def _tell(self, text: str, what: str) -> None:
+        """Warn, on the handlers' thread: the reader must not wait for log handlers, nor be flooded into it."""
+        self._handlers.submit(_log.warning, text, self.name, what)
 
     def on_end(self, reason: EndReason) -> None:
         self._reactor.post(self._teardown_begin, reason)

@@ -4,7 +4,8 @@ Everything that supervises runs here, one thing after the other, so what only it
 it sleeps until the next timer, a command, or a descriptor. What runs here must not block. A callback that raises is
 logged, and the thread goes on.
 
-One per process, made at first use, never at import; a forked child makes its own.
+One per process, made at first use, never at import; a forked child makes its own. Where the parent's goes on in the
+child (gevent's greenlets do), it ends there without running anything more.
 """
 from __future__ import annotations
 
@@ -19,6 +20,8 @@ from collections import deque
 from typing import Any, Callable, Deque, Dict, List, Optional, Tuple
 
 from legacy_plugins.transport import descriptors
+from legacy_plugins.transport.greenlets import check_threads, service_thread
+from legacy_plugins.transport.per_process import PerProcess
 
 _log = logging.getLogger("legacy_plugins.rpc")
 _LONGEST_SLEEP_SECONDS = 24 * 3600.0  # `poll` takes no more than 24 days
@@ -49,6 +52,7 @@ class Reactor:
         # Guards everything below but _poll and _watched. Re-entrant: a signal handler may interrupt a thread that holds
         # it, and stop a host, which posts.
         self._lock = threading.RLock()
+        self._owner = os.getpid()
         self._jobs: Deque[Callable[[], None]] = deque()
         self._heap: List[Tuple[float, int, Timer]] = []
         self._cancelled = 0
@@ -63,7 +67,8 @@ class Reactor:
     def start(self) -> None:
         """Start the thread, if it does not run. Where it does, nothing here ever raises.
 
-        Raises `OSError` or `RuntimeError` when the system has no descriptor or thread left, or the interpreter ends.
+        Raises `OSError` or `RuntimeError` when the system has no descriptor or thread left, or the interpreter ends;
+        `PluginStartFailed` where this process's threads are a mixture that cannot work.
         """
         with self._lock:
             if self._thread is None and not self._starting:
@@ -114,9 +119,10 @@ class Reactor:
 
     def _start(self) -> None:
         """With the lock held."""
+        check_threads()
         wake = descriptors.open_pipe()
         runs = threading.Event()
-        thread = threading.Thread(target=self._run, args=(wake[0], runs), name="legacy-plugins-supervisor", daemon=True)
+        thread = service_thread(self._run, "legacy-plugins-supervisor", wake[0], runs)
         try:
             for fd in wake:
                 os.set_blocking(fd, False)
@@ -132,7 +138,7 @@ class Reactor:
 
     def _wake_by(self, at: float) -> None:
         """With the lock held: make sure that the thread is awake at `at`."""
-        if self._asleep_until is None or self._asleep_until > at:
+        if (self._asleep_until is None or self._asleep_until > at) and self._owner == os.getpid():
             self._asleep_until = 0.0
             try:
                 os.write(self._wake, b"\0")
@@ -147,6 +153,8 @@ class Reactor:
             for callback in self._due():
                 self._call(callback)
             ready = self._sleep()
+            if self._owner != os.getpid():
+                return
             if wake in ready:
                 _swallow(wake)
             for fd, callback in [(fd, self._watched[fd]) for fd in ready if fd != wake]:
@@ -183,6 +191,8 @@ class Reactor:
         return [fd for fd, _ in ready]
 
     def _call(self, callback: Callable[[], None]) -> None:
+        if self._owner != os.getpid():
+            return
         try:
             callback()
         except BaseException:  # noqa: BLE001 - one plugin's trouble must not end the supervision of the others
@@ -197,15 +207,9 @@ def _swallow(wake: int) -> None:
         pass
 
 
-_reactors: Dict[int, Reactor] = {}
+_reactors = PerProcess(Reactor)
 
 
 def shared_reactor() -> Reactor:
     """This process's reactor."""
-    pid = os.getpid()
-    reactor = _reactors.get(pid)
-    if reactor is None:
-        for parent in [owner for owner in list(_reactors) if owner != pid]:
-            _reactors.pop(parent, None)
-        reactor = _reactors.setdefault(pid, Reactor())
-    return reactor
+    return _reactors.get()

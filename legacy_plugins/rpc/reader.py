@@ -53,8 +53,8 @@ class Reader:
         reason = EndReason("its stdout ended")
         try:
             error = self._read_all()
-            if error is not None:
-                reason = EndReason(str(error), "protocol error", error)
+            if error is not None:  # one that stops in the middle of a message broke no rule: it has probably crashed
+                reason = EndReason(str(error), None if self._peer.truncated else "protocol error", error)
         except BaseException as error:  # noqa: BLE001 - a defect of ours must end this conversation, never hang it
             _log.exception("the reader of plugin %r failed; please report it", self._name)
             reason = EndReason(f"an error in the host's reader: {error!r}", "host error")
@@ -118,8 +118,7 @@ class Reader:
     def _on_failure(self, failure: Failure) -> int:
         """An error answer; 1 where nobody waits for it (any more)."""
         if failure.id is None:
-            _log.warning("plugin %r answered with error %d and no id: %.200r", self._name, failure.code,
-                         failure.message)
+            self._handler.on_unassigned_error(failure)
             return 1
         call = self._calls.take(failure.id, FAILED)
         if call is None:

@@ -83,13 +83,14 @@ class PartialWatch:
 
 
 class StallWatch:
-    """A peer that has not read for `timeout` seconds is hung, unless it is `busy()` with a call that may take long.
+    """A peer that has not read for `timeout` seconds is hung, unless it is busy with a call that may take long.
 
+    `busy(since)`: whether it has been at one since before `since`; calls that came later prove nothing.
     `timeout` 0: it is never taken for hung.
     """
 
     def __init__(self, reactor: Reactor, timeout: float, *, stalled_since: Callable[[], Optional[float]],
-                 busy: Callable[[], bool], end: Callable[[EndReason], None]) -> None:
+                 busy: Callable[[float], bool], end: Callable[[EndReason], None]) -> None:
         self._timeout = timeout
         self._stalled_since = stalled_since
         self._busy = busy
@@ -106,7 +107,7 @@ class StallWatch:
         if since is None:
             return None
         stalled = time.monotonic() - since
-        if stalled < self._timeout or self._busy():
+        if stalled < self._timeout or self._busy(since):
             return max(_RECHECK_SECONDS, self._timeout - stalled)
         self._end(EndReason(f"it has not read from its stdin for {stalled:.1f} s (limits.writeStallMs)", "write stall"))
         return None

@@ -7,9 +7,12 @@ blocks the interpreter's exit, and refuses work during it.
 from __future__ import annotations
 
 import logging
+import os
 import threading
 from collections import deque
 from typing import Any, Callable, Deque, NamedTuple, Tuple
+
+from legacy_plugins.transport.greenlets import service_thread
 
 _log = logging.getLogger("legacy_plugins.rpc")
 
@@ -28,6 +31,7 @@ class WorkerPool:
     """
 
     def __init__(self, max_workers: int, *, name: str, max_waiting: int = 0) -> None:
+        self._owner = os.getpid()  # gevent's greenlets live on in a forked child; they take no job there
         self._changed = threading.Condition()  # guards everything below
         self._jobs: Deque[Tuple[Callable[..., Any], Tuple[Any, ...]]] = deque()
         self._max_workers = max_workers
@@ -52,7 +56,7 @@ class WorkerPool:
         """With the lock held: one more thread; without any the newest job is taken back."""
         self._threads += 1
         try:
-            threading.Thread(target=self._run, name=f"{self._name}-{self._threads}", daemon=True).start()
+            service_thread(self._run, f"{self._name}-{self._threads}").start()
         except RuntimeError:  # no thread is left, or the interpreter ends
             self._threads -= 1
             if not self._threads:
@@ -72,7 +76,7 @@ class WorkerPool:
             with self._changed:
                 while not self._jobs and not self._closed:
                     self._changed.wait()
-                if not self._jobs:
+                if not self._jobs or self._owner != os.getpid():
                     self._threads -= 1
                     return
                 job, args = self._jobs.popleft()

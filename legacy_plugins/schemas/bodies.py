@@ -1,10 +1,10 @@
 """What a plugin's JSON Schema of a request body may say before the host agrees to evaluate it.
 
-Owns the one check that a handshake runs over every declared `schema`: a valid JSON Schema 2020-12 of bounded size whose
-references stay inside it, end somewhere, and which brings no regular expression of its own unless the operator allows
-that. So evaluating it later fetches nothing, cannot recurse without consuming the body, and cannot hold the
-interpreter lock in `re`. Called from any thread, keeps no state; jsonschema is imported at the first call, for hosts
-whose plugins declare no schema never load it.
+Owns where schemas stand inside schemas, and the one check that a handshake runs over every declared `schema`: a valid
+JSON Schema 2020-12 of bounded size whose references stay inside it, end somewhere, and which brings no regular
+expression of its own unless the operator allows that. So evaluating it later fetches nothing, cannot recurse without
+consuming the body, and cannot hold the interpreter lock in `re`. Called from any thread, keeps no state; jsonschema is
+imported at the first call, for hosts whose plugins declare no schema never load it.
 """
 from __future__ import annotations
 
@@ -46,13 +46,13 @@ def check_body_schema(schema: Any, *, allow_patterns: bool) -> None:
     if not isinstance(schema, Mapping):
         raise InvalidMessage(f"the schema is a {type(schema).__name__}, not an object")
     _check_size(schema)
-    schemas, edges = _walk(schema)
+    schemas, edges = subschemas(schema)
     for pointer, found in schemas.items():
         if isinstance(found, Mapping):
             _check_identity(pointer, found)
             _check_patterns(pointer, found, allow_patterns)
     _check_dialect(schema)
-    _check_references(schemas, edges)
+    reference_targets(schemas, edges)
 
 
 def _refuse(pointer: str, reason: str) -> InvalidMessage:
@@ -82,8 +82,11 @@ def _check_size(schema: Mapping[str, Any]) -> None:
         level = [child for value in level for child in _children(value)]
 
 
-def _walk(root: Mapping[str, Any]) -> Tuple[_Found, List[_Edge]]:
-    """Every schema inside `root` by JSON pointer, and which of them look at the same value as the one around them."""
+def subschemas(root: Mapping[str, Any]) -> Tuple[_Found, List[_Edge]]:
+    """Every schema inside `root` by JSON pointer, and which of them look at the same value as the one around them.
+
+    The pointers are as in RFC 6901, not encoded for a URI; `root` itself is "".
+    """
     found: _Found = {}
     edges: List[_Edge] = []
     waiting: List[Tuple[str, Any]] = [("", root)]
@@ -93,7 +96,7 @@ def _walk(root: Mapping[str, Any]) -> Tuple[_Found, List[_Edge]]:
         if not isinstance(schema, Mapping):
             continue  # True and False are schemas; anything else fails the dialect's own check below
         for keyword, value in schema.items():
-            for child, subschema in _subschemas(keyword, value):
+            for child, subschema in _below(keyword, value):
                 below = pointer + child
                 waiting.append((below, subschema))
                 if keyword in _IN_PLACE:
@@ -101,7 +104,7 @@ def _walk(root: Mapping[str, Any]) -> Tuple[_Found, List[_Edge]]:
     return found, edges
 
 
-def _subschemas(keyword: str, value: Any) -> Iterator[Tuple[str, Any]]:
+def _below(keyword: str, value: Any) -> Iterator[Tuple[str, Any]]:
     """The schemas that stand directly under a keyword, with their pointers relative to the schema around it."""
     if keyword in _ONE:
         yield f"/{keyword}", value
@@ -110,10 +113,10 @@ def _subschemas(keyword: str, value: Any) -> Iterator[Tuple[str, Any]]:
             yield f"/{keyword}/{index}", item
     elif keyword in _MAP and isinstance(value, Mapping):
         for name, item in value.items():
-            yield f"/{keyword}/{_escaped(name)}", item
+            yield f"/{keyword}/{escaped(name)}", item
 
 
-def _escaped(name: str) -> str:
+def escaped(name: str) -> str:
     """A member's name as a token of a JSON pointer (RFC 6901, section 3)."""
     return name.replace("~", "~0").replace("/", "~1")
 
@@ -157,27 +160,33 @@ def _check_dialect(schema: Mapping[str, Any]) -> None:
     try:
         Draft202012Validator.check_schema(schema)
     except SchemaError as error:
-        raise _refuse("".join(f"/{_escaped(str(step))}" for step in error.absolute_path),
+        raise _refuse("".join(f"/{escaped(str(step))}" for step in error.absolute_path),
                       f"it is not a JSON Schema 2020-12: {error.message[:200]}") from None
 
 
-def _check_references(schemas: _Found, edges: List[_Edge]) -> None:
-    """Refuse references that lead nowhere, and those that lead back to themselves without looking at a part."""
+def reference_targets(schemas: _Found, edges: List[_Edge]) -> Dict[str, List[str]]:
+    """Where the references of each schema lead; by JSON pointer, of what `subschemas` found.
+
+    Raises `InvalidMessage` for those that lead nowhere, or back to themselves without looking at a part of the value.
+    """
+    targets: Dict[str, List[str]] = {}
     anchors = {schema[keyword]: pointer for pointer, schema in schemas.items() if isinstance(schema, Mapping)
                for keyword in ("$anchor", "$dynamicAnchor") if keyword in schema}
     edges = list(edges)
     for pointer, schema in schemas.items():
         for keyword in _REFERENCES:
             if isinstance(schema, Mapping) and keyword in schema:
-                fragment = unquote(schema[keyword][1:])
+                fragment = unquote(str(schema[keyword])[1:])
                 target = fragment if not fragment or fragment.startswith("/") else anchors.get(fragment)
                 if target is None or target not in schemas:
                     raise _refuse(pointer, f"`{keyword}` {_short(schema[keyword])} leads to no schema")
                 edges.append((pointer, target))
+                targets.setdefault(pointer, []).append(target)
     endless = _cyclic(set(schemas), edges)
     if endless:
         raise _refuse(min(endless), "it refers back to itself without looking at a part of the value, so evaluating it "
                                     "would never end")
+    return targets
 
 
 def _cyclic(nodes: Set[str], edges: List[_Edge]) -> Set[str]:

@@ -19,7 +19,7 @@ from typing import List, Optional
 from legacy_plugins.errors import InvalidMessage, PluginNotRunning, PluginTimeout
 from legacy_plugins.protocol import handshake, messages
 from legacy_plugins.protocol.framing import DEFAULT_MAX_FRAME_BYTES
-from legacy_plugins.protocol.messages import Notification, Request, RequestId
+from legacy_plugins.protocol.messages import Failure, Notification, Request, RequestId
 from legacy_plugins.protocol.peer import MessageFault
 from legacy_plugins.rpc.connection import Connection
 from legacy_plugins.rpc.conversation import ConnectionLimits, ConversationHandler, EndReason
@@ -177,6 +177,9 @@ class Runtime(ConversationHandler):
         if fault.request_id is None and fault.call_id is None:
             wrong = isinstance(fault.error, InvalidMessage)
             self._connection.refuse(None, messages.INVALID_REQUEST if wrong else messages.PARSE_ERROR, str(fault.error))
+
+    def on_unassigned_error(self, failure: Failure) -> None:
+        _log.warning("the host could not read a message: error %d: %.200s", failure.code, failure.message)
 
     def on_end(self, reason: EndReason) -> None:
         if reason.fault is not None:

@@ -97,6 +97,3 @@ class Process(ABC):
     @abstractmethod
     def release(self) -> None:
         """Reap the process and give back its descriptors, except those that the reading threads close. Idempotent."""
-
-    def abandon(self) -> None:  # noqa: B027 - most have nothing to forget
-        """In a forked child: the process is the parent's; forget it without touching it."""

@@ -1,4 +1,4 @@
-"""The file descriptors that this process must not share with its forked children.
+"""The file descriptors, and the programs, that this process must not share with its forked children.
 
 A forked child that keeps the write end of a plugin's stdin, or of the guard's lifeline, keeps the plugin from ever
 seeing EOF when the parent dies. So every such descriptor is entered here, opened, closed and spawned with under one
@@ -11,32 +11,48 @@ before gevent patches `threading` dead-locks.
 from __future__ import annotations
 
 import os
+import subprocess
 import threading
+import weakref
 from contextlib import contextmanager
-from typing import Dict, Iterator, Set, Tuple
+from typing import Iterator, Set, Tuple
+
+from legacy_plugins.transport.per_process import PerProcess
 
 _hooked = False
 
 
 class _Book:
-    """The descriptors of one process. `lock` guards `open`, and is held while one is opened, closed or inherited."""
+    """What one process has. `lock` guards the rest, and is held while a descriptor is opened, closed or inherited."""
 
     def __init__(self) -> None:
         self.lock = threading.RLock()
         self.open: Set[int] = set()
+        self.programs: weakref.WeakSet[subprocess.Popen[bytes]] = weakref.WeakSet()
+        _hook_forks()
+
+    def abandon(self) -> None:
+        """In a forked child."""
+        for fd in tuple(self.open):
+            try:
+                os.close(fd)
+            except OSError:
+                pass
+        for program in self.programs:
+            program.returncode = 0  # not our child: keep `Popen` from looking after it
 
 
-_books: Dict[int, _Book] = {}
+_books = PerProcess(_Book, _Book.abandon)
 
 
 def lock() -> threading.RLock:  # type: ignore[valid-type]
     """The lock under which descriptors are opened and processes spawned; forks wait for it."""
-    return _book().lock
+    return _books.get().lock
 
 
 def open_pipe() -> Tuple[int, int]:
     """A pipe as (read end, write end), both entered and not inheritable."""
-    book = _book()
+    book = _books.get()
     with book.lock:
         ends = os.pipe()
         book.open.update(ends)
@@ -45,7 +61,7 @@ def open_pipe() -> Tuple[int, int]:
 
 def enter(fd: int) -> int:
     """Enter a descriptor that was opened under `lock()`; returns it."""
-    book = _book()
+    book = _books.get()
     with book.lock:
         book.open.add(fd)
     return fd
@@ -58,7 +74,7 @@ def spawning(*fds: int) -> Iterator[None]:
     Nothing forks meanwhile: a forked child would inherit the pipe on which `Popen` waits for the spawned one. And as
     gevent's `Popen` forks through the hooks below, these leave `fds` alone.
     """
-    book = _book()
+    book = _books.get()
     with book.lock:
         book.open.difference_update(fds)
         try:
@@ -69,33 +85,23 @@ def spawning(*fds: int) -> Iterator[None]:
 
 def close(fd: int) -> None:
     """Close an entered descriptor; one that is not entered (any more) is left alone."""
-    book = _book()
+    book = _books.get()
     with book.lock:
         if fd in book.open:
             book.open.discard(fd)
             os.close(fd)
 
 
+def enter_program(program: subprocess.Popen[bytes]) -> None:
+    """Enter a program that was started under `spawning`: forked children leave it alone."""
+    book = _books.get()
+    with book.lock:
+        book.programs.add(program)
+
+
 def abandon_inherited() -> None:
-    """In a forked child: close what the parent had entered. Does nothing in the process that entered it."""
-    pid = os.getpid()
-    for owner in [pid_ for pid_ in list(_books) if pid_ != pid]:
-        book = _books.pop(owner, None)
-        for fd in () if book is None else tuple(book.open):
-            try:
-                os.close(fd)
-            except OSError:
-                pass
-
-
-def _book() -> _Book:
-    pid = os.getpid()
-    book = _books.get(pid)
-    if book is None:
-        abandon_inherited()
-        book = _books.setdefault(pid, _Book())  # one atomic step: two threads get the same book
-        _hook_forks()
-    return book
+    """In a forked child: close and forget what the parent had entered. Does nothing in the process that entered it."""
+    _books.abandon_inherited()
 
 
 def _hook_forks() -> None:
@@ -107,8 +113,8 @@ def _hook_forks() -> None:
 
 
 def _before_fork() -> None:
-    _book().lock.acquire()  # made if need be: another thread may need it first while this one forks
+    _books.get().lock.acquire()  # made if need be: another thread may need it first while this one forks
 
 
 def _after_fork() -> None:
-    _book().lock.release()
+    _books.get().lock.release()

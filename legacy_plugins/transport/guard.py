@@ -24,8 +24,8 @@ TOKEN_VARIABLE = "LEGACY_PLUGINS_TOKEN"  # noqa: S105 (a name, not a secret)
 
 #: POSIX shell; `kill` is a builtin, so that groups end even where no process can be forked (the EXIT trap).
 #: Groups and strays are ended side by side, since reading another process's environment can block in the kernel.
-SCRIPT = r'''# ends the plugins of a host process that died before it could stop them
-trap '' HUP INT QUIT TERM
+SCRIPT = r'''trap '' HUP INT QUIT TERM
+unset LEGACY_PLUGINS_GUARD
 mark=$1=$2 groups=' ' asked='' whole=''
 pause() { # fractions of a second where the system knows them, else one second once
     [ -n "$whole" ] || sleep "$1" || { whole=1; sleep 1; }
@@ -71,6 +71,7 @@ done
 '''
 
 _SHELL = ("/bin/sh",)
+_COMMAND = 'eval "$LEGACY_PLUGINS_GUARD"'  # the script's text is in the environment, so that `ps` shows one short line
 _SYSTEM_PATH = "/usr/bin:/bin"  # before the host's own: sleep and grep are meant to be the system's
 _TOKEN = re.compile(r"[A-Za-z0-9_-]{16,128}")
 
@@ -117,8 +118,8 @@ class Guard:
 
     @property
     def lifeline_fd(self) -> int:
-        """The write end of the lifeline, which forked children must close; -1 when it is closed."""
-        return self._lifeline
+        """The write end of the lifeline, which forked children have closed; -1 when it is closed."""
+        return self._lifeline if self._owner == os.getpid() else -1
 
     def alive(self) -> bool:
         """Whether the guard process runs; reaps it when it does not."""
@@ -138,7 +139,8 @@ class Guard:
         Waits at most `timeout` seconds; False when the guard is still at work then, which it finishes without us. A
         lost guard is killed instead, since what it believes to be the plugins' groups may be out of date.
         """
-        self.abandon()
+        if self._owner != os.getpid():  # a forked child: it is the parent's
+            return True
         if self._process is None or self._process.returncode is not None:
             self._drop_lifeline()
             return True
@@ -150,15 +152,6 @@ class Guard:
         except subprocess.TimeoutExpired:
             return False
         return True
-
-    def abandon(self) -> None:
-        """In a forked child: close the inherited lifeline; tell and signal no one. Does nothing in the owner."""
-        if self._owner == os.getpid():
-            return
-        descriptors.abandon_inherited()  # not by number: the child may have opened that one anew
-        self.lost, self._lifeline = True, -1
-        if self._process is not None:
-            self._process.returncode = 0  # not our child: keep Popen from looking after it
 
     def _tell(self, line: str) -> bool:
         with descriptors.lock():
@@ -179,10 +172,12 @@ class Guard:
 def _spawn(token: str, lifeline: int) -> subprocess.Popen[bytes]:
     """The guard process: a session of its own, no inherited descriptor, and no token in its own environment."""
     with descriptors.spawning(lifeline):
-        return subprocess.Popen(
-            [*_SHELL, "-c", SCRIPT, "legacy-plugins-guard", TOKEN_VARIABLE, token], stdin=lifeline,
+        guard = subprocess.Popen(
+            [*_SHELL, "-c", _COMMAND, "legacy-plugins-guard", TOKEN_VARIABLE, token], stdin=lifeline,
             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True, close_fds=True, cwd="/",
-            env={"PATH": f"{_SYSTEM_PATH}:{os.environ.get('PATH', '')}", "LC_ALL": "C"})
+            env={"PATH": f"{_SYSTEM_PATH}:{os.environ.get('PATH', '')}", "LC_ALL": "C", "LEGACY_PLUGINS_GUARD": SCRIPT})
+        descriptors.enter_program(guard)
+    return guard
 
 
 def _write(fd: int, line: bytes) -> None:

@@ -19,6 +19,7 @@ from typing import Any, List, Mapping, Optional, Sequence, Tuple
 
 from legacy_plugins.transport import descriptors
 from legacy_plugins.transport.base import ExitStatus, Process
+from legacy_plugins.transport.greenlets import cooperative
 from legacy_plugins.transport.stdio import PipeReader, PipeStream
 
 _KILL_SECONDS = 1.0
@@ -39,6 +40,7 @@ class ChildProcess(Process):
 
     def __init__(self, spec: LaunchSpec, *, capture_stderr: bool = True) -> None:
         self._status: Optional[ExitStatus] = None
+        self._owner = os.getpid()
         self._released = False
         ends: List[int] = []  # of the pipes: (read, write) for each of stdin, stdout, stderr
         try:
@@ -79,7 +81,7 @@ class ChildProcess(Process):
         return self._status
 
     def send_signal(self, number: int) -> None:
-        if self._released or self.pid is None:
+        if self._released or self.pid is None or self._owner != os.getpid():  # of a forked child it is none
             return
         try:  # its group, which the leader of a session cannot leave; a group keeps its number while anybody is in it
             os.killpg(self.pid, number)
@@ -87,7 +89,7 @@ class ChildProcess(Process):
             pass
 
     def release(self) -> None:
-        if self._released:
+        if self._released or self._owner != os.getpid():
             return
         self._released = True
         if self.exit_status() is not None:
@@ -95,19 +97,13 @@ class ChildProcess(Process):
         if self.exit_fd is not None:
             descriptors.close(self.exit_fd)
 
-    def abandon(self) -> None:
-        """In a forked child: the process is not ours; keep `Popen` from looking after it."""
-        self._released = True
-        self._popen.returncode = 0
-
     def _look(self) -> Optional[ExitStatus]:
         if not hasattr(os, "waitid"):
             return _from_returncode(self._popen.poll())
         try:
             info = os.waitid(os.P_PID, self._popen.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
         except ChildProcessError:  # gevent reaps its children itself; SIGCHLD may be ignored; an arbiter may reap all
-            cooperative = type(self._popen).__module__.startswith("gevent")
-            return _from_returncode(self._popen.poll()) if cooperative else ExitStatus()
+            return _from_returncode(self._popen.poll()) if cooperative() else ExitStatus()
         if info is None:
             return None
         if info.si_code == os.CLD_EXITED:
@@ -117,9 +113,11 @@ class ChildProcess(Process):
 
 def _spawn(spec: LaunchSpec, stdin: int, stdout: int, stderr: Optional[int] = None) -> subprocess.Popen[bytes]:
     with descriptors.spawning(stdin, stdout, *(() if stderr is None else (stderr,))):
-        return subprocess.Popen(
+        program = subprocess.Popen(
             list(spec.argv), bufsize=0, stdin=stdin, stdout=stdout, stderr=stderr, cwd=spec.cwd,
             env=None if spec.env is None else dict(spec.env), start_new_session=True, close_fds=True)
+        descriptors.enter_program(program)
+    return program
 
 
 def _close_all(fds: Sequence[int]) -> None:

@@ -9,6 +9,7 @@ import threading
 from typing import Callable
 
 from legacy_plugins.transport.base import ByteSource
+from legacy_plugins.transport.greenlets import service_thread
 
 
 class LogPump:
@@ -25,7 +26,7 @@ class LogPump:
         self._finish = finish
         self._on_end = on_end
         self.ended = threading.Event()
-        self._thread = threading.Thread(target=self._run, name=f"{name}-stderr", daemon=True)
+        self._thread = service_thread(self._run, f"{name}-stderr")
 
     def start(self) -> None:
         """Start the thread. Raises `RuntimeError`, with the source closed, when no thread is left."""

@@ -6,7 +6,8 @@ writing, and one byte is written: the thread wakes, drains what is left without 
 The hot path pays nothing for this. Where reopening does not work (no `/proc`, a changed user, gevent, whose hub a
 blocking `os.read` would stop) the same `read()` polls the pipe together with a wake pipe.
 
-`select.poll` is looked up at call time, since gevent replaces it.
+`select.poll` is looked up at call time, since gevent replaces it. gevent's greenlets live on in a forked child, where
+the descriptors are closed and their numbers may be anything's: so nothing here touches one in another process.
 """
 from __future__ import annotations
 
@@ -14,24 +15,18 @@ import os
 import select
 import signal
 import stat
-import sys
 import threading
 from typing import Any, Optional, Tuple
 
 from legacy_plugins.transport import descriptors
 from legacy_plugins.transport.base import ByteSource, ByteStream, StreamClosed
+from legacy_plugins.transport.greenlets import cooperative
 
 #: Bytes asked for by one read; larger ones were measured to be slower.
 READ_BYTES = 65536
 #: How much an interrupted reader still drains, in bytes.
 LAST_WORDS_BYTES = 1024 * 1024
 _POKE = b"\n"
-
-
-def cooperative() -> bool:
-    """Whether gevent has replaced the threads, so that nothing may block outside its own functions."""
-    monkey = sys.modules.get("gevent.monkey")
-    return monkey is not None and bool(monkey.is_module_patched("threading"))
 
 
 class PipeReader(ByteSource):
@@ -42,6 +37,7 @@ class PipeReader(ByteSource):
 
     def __init__(self, fd: int) -> None:
         self._fd = fd
+        self._owner = os.getpid()
         self._lock = threading.Lock()  # guards _open, _woken, _poked, and that no closed descriptor is reopened
         self._open = True
         self._interrupted = False
@@ -56,7 +52,7 @@ class PipeReader(ByteSource):
                 os.set_blocking(fd, False)
 
     def read(self) -> bytes:
-        if not self._open:
+        if not self._open or self._owner != os.getpid():
             return b""
         data = b""
         if not self._interrupted:
@@ -69,7 +65,7 @@ class PipeReader(ByteSource):
 
     def interrupt(self) -> bool:
         with self._lock:
-            if not self._open or self._woken:
+            if not self._open or self._woken or self._owner != os.getpid():
                 return True
             self._interrupted = True  # first: what the reader sees from here on are last words and perhaps our byte
             try:
@@ -95,7 +91,7 @@ class PipeReader(ByteSource):
             self._poll.register(wake, select.POLLIN)
         while True:
             self._poll.poll()
-            if self._interrupted:
+            if self._interrupted or self._owner != os.getpid():
                 return b""
             try:
                 return os.read(self._fd, READ_BYTES)
@@ -109,7 +105,7 @@ class PipeReader(ByteSource):
         with self._lock:  # whoever interrupts us is done with it
             self._woken = True
         pieces, left = [data], LAST_WORDS_BYTES
-        while left > 0:
+        while left > 0 and self._owner == os.getpid():
             data = self._read_now()
             if not data:
                 break
@@ -133,7 +129,7 @@ class PipeReader(ByteSource):
 
     def _close(self) -> None:
         with self._lock:
-            if self._open:
+            if self._open and self._owner == os.getpid():
                 self._open = False
                 descriptors.close(self._fd)
                 for fd in self._wake or ():
@@ -176,6 +172,7 @@ class PipeStream(ByteStream):
 
     def __init__(self, read_fd: int, write_fd: int) -> None:
         self._reader = PipeReader(read_fd)
+        self._owner = os.getpid()
         self._write_fd = write_fd
         self._write_open = True
         self._poll_first = not stat.S_ISFIFO(os.fstat(write_fd).st_mode)
@@ -189,7 +186,7 @@ class PipeStream(ByteStream):
         return self._reader.interrupt()
 
     def write(self, data: memoryview) -> int:
-        if not self._write_open:
+        if not self._write_open or self._owner != os.getpid():
             raise StreamClosed("the stream was closed for writing")
         if self._poll_first:
             if not self.wait_writable(0):
@@ -208,7 +205,7 @@ class PipeStream(ByteStream):
         return bool(poll.poll(timeout * 1000))
 
     def close_write(self) -> None:
-        if self._write_open:
+        if self._write_open and self._owner == os.getpid():
             self._write_open = False
             descriptors.close(self._write_fd)
 

@@ -2,8 +2,9 @@
 
 `TrustPolicy.check` is called before every start, since links, files and modes change between two of them; it compares
 real paths but gives back the path that was asked for, because an interpreter of a virtual environment is a link whose
-place matters. Wrappers (a sandbox in front of the command) are the operator's own and are not checked here. Reads the
-file system, starts nothing, keeps nothing; any thread. It must not import `config`.
+place matters: Python loads the modules of the environment that it is called in, so that place must be allowed, too.
+Wrappers (a sandbox in front of the command) are the operator's own and are not checked here. Reads the file system,
+starts nothing, keeps nothing; any thread. It must not import `config`.
 """
 from __future__ import annotations
 
@@ -80,7 +81,8 @@ class TrustPolicy:
         if self._is_allowed_exactly(argv):
             script = _script_of(reading, args)
         else:
-            self._refuse(self._foreign_executable(executable, real) + self._foreign_script(reading, args), plugin)
+            foreign = self._foreign_executable(executable, real, reading)
+            self._refuse(foreign + self._foreign_script(reading, args), plugin)
             script = None if reading is None or reading.script is None else args[reading.script]
         file = real if script is None else _real_file(script, plugin, "args")
         self._refuse(self._changeable(executable, script), plugin)
@@ -90,13 +92,22 @@ class TrustPolicy:
         """Compared as given: a link to the same interpreter elsewhere belongs to another environment, other modules."""
         return any(command.argv is not None and argv == (command.path, *command.argv[1:]) for command in self.commands)
 
-    def _foreign_executable(self, executable: str, real: str) -> List[str]:
-        allowed = (command.path for command in self.commands if command.argv is None and command.path is not None)
-        if self._contains(real) or any(os.path.realpath(path) == real for path in allowed):
+    def _foreign_executable(self, executable: str, real: str, reading: Optional[Reading]) -> List[str]:
+        allowed = [command.path for command in self.commands if command.argv is None and command.path is not None
+                   and os.path.realpath(command.path) == real]
+        if not allowed and not self._contains(real):
+            where = f"neither inside a trusted directory ({self._listed()}) nor an allowed command"
+            remedy = "add its folder to trust.directories, or the program itself to trust.commands"
+            if reading is not None:  # its folder is full of other programs
+                remedy = f"if it may run scripts of trusted directories, add {executable!r} to trust.commands"
+            return [f"{_shown(executable, real)} is {where}; {remedy}"]
+        if reading is None or self._contains(os.path.realpath(os.path.dirname(executable))) or any(
+                _same_environment(executable, known) for known in (real, *allowed)):
             return []
-        where = f"neither inside a trusted directory ({self._listed()}) nor an allowed command"
-        remedy = "add its folder to trust.directories, or the program itself to trust.commands"
-        return [f"{_shown(executable, real)} is {where}; {remedy}"]
+        where = f"in a place that is neither inside a trusted directory ({self._listed()}) nor an allowed command's"
+        why = f"{reading.interpreter} loads code from where it is called"
+        remedy = f"if that is meant, add {executable!r} to trust.commands"
+        return [f"{_shown(executable, real)} is a link {where}, and {why}; {remedy}"]
 
     def _foreign_script(self, reading: Optional[Reading], args: Sequence[str]) -> List[str]:
         if reading is None:
@@ -164,6 +175,13 @@ def check_sha256(path: str, expected: str, *, plugin: str) -> None:
     if found != expected.lower():
         fault = f"the sha256 of {path!r} is {found}, `sha256` expects {expected.lower()}; check who changed the file"
         raise UntrustedCommand([f"plugin {plugin!r}: {fault}"], plugin=plugin)
+
+
+def _same_environment(executable: str, known: str) -> bool:
+    """Whether Python finds the same `pyvenv.cfg`, if any: beside the executable's path as given, or a folder above."""
+    folder, home = os.path.dirname(executable), os.path.realpath(os.path.dirname(known))
+    above = os.path.realpath(os.path.dirname(folder))
+    return os.path.realpath(folder) == home and os.path.commonpath((above, home)) == above
 
 
 def _start_failure(plugin: str, what: str, remedy: str, key: str = "command") -> PluginStartFailed:

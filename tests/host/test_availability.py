@@ -77,6 +77,7 @@ def test_a_plugin_that_is_down_says_why(states: Any, kind: Any) -> None:
     assert caught.value.state is subject.view.state
     assert caught.value.retry_after is None
     assert not states or "the moon" in str(caught.value)
+    assert subject.view.state is not S.BACKOFF or "'a' is waiting to be restarted: the moon" in str(caught.value)
 
 
 @pytest.mark.parametrize("error", [

@@ -4,6 +4,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
+import time
 from typing import Any, Callable, List, Tuple, cast
 
 import pytest
@@ -29,7 +30,7 @@ class Patient:
 
     def __init__(self, failures: int = 2) -> None:
         self.name = "a"
-        self.calls: List[str] = []  # what else is in flight
+        self.calls: List[float] = []  # since when other calls have been in flight
         self.sick: List[str] = []
         self._asked: List[Any] = []
         self._steps: List[Tuple[float, Callable[[], None]]] = []
@@ -41,6 +42,10 @@ class Patient:
     def _later(self, delay: float, step: Callable[[], None]) -> Timer:
         self._steps.append((delay, step))
         return cast("Timer", threading.Timer(0, step))  # never started; it can be cancelled
+
+    def at_work_since(self, moment: float) -> bool:
+        """As `Connection`."""
+        return any(started < moment for started in self.calls)
 
     def submit(self, method: str, params: Any, timeout: float) -> Any:
         """As `Connection`."""
@@ -109,7 +114,7 @@ def test_a_missed_check_of_a_busy_plugin_tells_nothing(answer: Any) -> None:
     """While another call is within its deadline, a missed check neither counts nor resets the count."""
     patient = Patient(2)
     patient.answer(answer)
-    patient.calls.append("a long call")
+    patient.calls.append(time.monotonic())
     patient.answer(*[answer] * 5)
     assert patient.sick == []
     patient.calls.clear()
@@ -117,10 +122,19 @@ def test_a_missed_check_of_a_busy_plugin_tells_nothing(answer: Any) -> None:
     assert len(patient.sick) == 1
 
 
+@pytest.mark.fault("P8")
+def test_calls_that_came_after_the_check_prove_nothing() -> None:
+    """Steady traffic does not hide a plugin that hangs: only a call from before the check may keep it busy."""
+    patient = Patient(2)
+    patient.calls.append(float("inf"))
+    patient.answer(MISSED, MISSED)
+    assert len(patient.sick) == 1
+
+
 def test_a_bad_answer_counts_even_when_busy() -> None:
     """Whoever answers that he is failing is not too busy to answer."""
     patient = Patient(1)
-    patient.calls.append("a long call")
+    patient.calls.append(time.monotonic())
     patient.answer({"status": "failing"})
     assert len(patient.sick) == 1
 

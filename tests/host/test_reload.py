@@ -223,3 +223,14 @@ def test_a_removed_plugin_cannot_be_started_by_who_still_has_it(make_host: Make,
     assert heard.of("plugin_ready", "b") == [heard.wait("plugin_ready", "b")]
     with pytest.raises(errors.PluginNotRunning, match="removed from the configuration"):
         removed.available.connection(Deadline(1))
+
+
+@pytest.mark.fault("P15")
+def test_a_reload_where_nothing_ran_leaves_no_way_to_the_old_plugin(make_host: Make) -> None:
+    """Who had it in hand cannot start a process that the host knows nothing of."""
+    host = make_host(plugin("a", enabled=False))
+    old = host.used().plugin("a")
+    host.reload(configuration(plugin("a", env={"X": "1"})))
+    with pytest.raises(errors.UnknownPlugin):
+        old.start(enable=True)
+    assert host["a"].request("facts")["env"]["X"] == "1"

@@ -153,6 +153,7 @@ def test_the_old_process_may_die_while_the_new_one_is_on_trial(make_host: Make, 
     host = make_host(plugin("a", restart={"backoffMs": 60_000}))
     host.start()
     reload = in_background(lambda: host.reload(configuration(plugin("a", {"gate": gate.path}, env={"X": "1"}))))
+    gate.wait_for_visitor()
     with pytest.raises(errors.PluginCrashed):
         host["a"].request("die")
     assert host["a"].state is PluginState.BACKOFF
@@ -171,6 +172,7 @@ def test_a_restart_of_the_old_process_loses_against_the_new_one(make_host: Make,
     again.open()
     host.start()
     reload = in_background(lambda: host.reload(configuration(plugin("a", {"gate": gate.path}, env={"X": "1"}))))
+    gate.wait_for_visitor()
     with pytest.raises(errors.PluginCrashed):
         host["a"].request("die")
     heard.wait_state("a", "starting", 2)

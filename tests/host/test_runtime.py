@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import random
 import threading
 import time
@@ -262,6 +263,22 @@ def test_switched_off_permissions_are_warned_about(log: LogBook) -> None:
     """`trust.permissions: off` is said in the log once the host is used."""
     PluginHost(configuration()).start()
     assert "trust.permissions is off" in log.wait("permissions").getMessage()
+
+
+def test_doubts_are_told_once(log: LogBook, tmp_path: Path) -> None:
+    """What the configuration allows and nobody can have meant is said at the first use, and of a new one anew."""
+    missing, other = str(tmp_path / "missing"), str(tmp_path / "other")
+    host = PluginHost({"trust": {"directories": [missing]}, "plugins": []})
+    host.status()
+    host.start()
+    host.start()
+    host.broadcast("E")
+    assert log.wait(missing).levelno == logging.WARNING
+    host.reload({"trust": {"directories": [other]}, "plugins": []})
+    host.start()
+    log.wait(other)
+    flush_notices()
+    assert [len(log.containing(folder)) for folder in (missing, other)] == [1, 1]
 
 
 @pytest.mark.req("R11", "R29")

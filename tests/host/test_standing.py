@@ -1,6 +1,7 @@
 """A plugin's state as it changes, and who is told."""
 from __future__ import annotations
 
+import logging
 from typing import Any, Iterator, List
 
 import pytest
@@ -64,12 +65,13 @@ def test_routes_change_with_readiness(stage: Stage) -> None:
 
 
 @pytest.mark.req("R35", "R36")
-def test_backing_off_is_an_alarm_with_a_date(stage: Stage, heard: Recorder) -> None:
+def test_backing_off_is_an_alarm_with_a_date(stage: Stage, heard: Recorder, log: LogBook) -> None:
     """Callers learn when the next start is due, operators how many tries are left."""
     error = errors.PluginStartFailed("a", message="no database")
     stage.standing.become(S.STARTING, "start")
     stage.standing.back_off(NextStart(2, 5.0), 3, error)
     flush_notices()
+    assert [record.levelno for record in log.containing("no database")] == [logging.ERROR]  # it is told once
     assert stage.available.error(stage.available.view).retry_after == pytest.approx(5, abs=1)  # type: ignore[attr-defined]
     assert heard.of("plugin_unavailable", "a") == [{"reason": "no database; restart 2 of 3 in 5.0 s", "error": error}]
     assert heard.of("plugin_restarting", "a") == [{"attempt": 2, "delay": 5.0}]

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import threading
 import time
 from pathlib import Path
@@ -91,6 +92,31 @@ def test_a_framing_error_ends_the_process_and_says_so(make_host: Make) -> None:
     assert "stderr" in str(error)
     assert client.last_crash == error.crash
     assert client.state is PluginState.BACKOFF
+
+
+@pytest.mark.fault("F17", "P5")
+@pytest.mark.parametrize(("number", "said"), [(signal.SIGSEGV, "a crash in native code"), (signal.SIGKILL, "memory")])
+def test_a_crash_in_the_middle_of_an_answer_is_a_crash(make_host: Make, number: int, said: str) -> None:
+    """It is told by its signal, with the diagnosis, and is not taken for a broken protocol."""
+    host = make_host(plugin("a", restart={"backoffMs": 60_000}))
+    error = host["a"].submit("signal", {"number": number, "said": 'Content-Length: 100\r\n\r\n{"json'}).exception(20)
+    assert isinstance(error, errors.PluginCrashed)
+    assert (error.crash.fault, error.crash.signal) == (None, signal.Signals(number).name)
+    assert said in str(error)
+
+
+@pytest.mark.fault("J15", "L1")
+def test_errors_that_name_no_call_are_told_within_bounds(make_host: Make, log: LogBook) -> None:
+    """A storm of them makes one warning, escaped, on the dispatch thread; nobody is hurt."""
+    host = make_host(plugin("a"))
+    body = json.dumps({"jsonrpc": "2.0", "id": None, "error": {"code": -32700, "message": "what?\n\x1b[2J"}})
+    frame = f"Content-Length: {len(body)}\r\n\r\n{body}"
+    assert host["a"].request("raw", {"data": frame * 500}) is True
+    flush_notices()
+    (record,) = log.containing("named no call")
+    assert "what?\\n\\x1b[2J" in record.getMessage()
+    assert record.threadName == "legacy-plugins-dispatch"
+    assert host["a"].status().faults == 0
 
 
 @pytest.mark.fault("P6")

@@ -6,10 +6,11 @@ changes, only ready plugins appear in it, `wait_ready` raises what the state mea
 from __future__ import annotations
 
 import json
+from concurrent.futures import Future
 from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
 
 from legacy_plugins.config.model import HostConfig, PluginConfig
-from legacy_plugins.errors import PluginNotRunning, PluginTimeout, UnknownPlugin
+from legacy_plugins.errors import PluginError, PluginNotRunning, PluginTimeout, UnknownPlugin
 from legacy_plugins.host.lifecycle import PluginState
 from legacy_plugins.host.routes import PluginRoute
 from legacy_plugins.host.status import PluginStatus
@@ -61,11 +62,25 @@ class FakeClient:
             raise answer
         return answer
 
+    def submit(self, method: str, params: Any = None, timeout: Optional[float] = None) -> Future[Any]:
+        """The same as a Future that has ended, or the Future that the answer is."""
+        call: Future[Any] = Future()
+        try:
+            answer = self.request(method, params, timeout)
+        except PluginError as error:
+            call.set_exception(error)
+            return call
+        if isinstance(answer, Future):
+            return answer
+        call.set_result(answer)
+        return call
+
 
 class FakeHost:
     """As much of a host as the web edge uses."""
 
     def __init__(self, *plugins: PluginConfig, name: str = "fake") -> None:
+        self.name = name
         self.config = HostConfig(plugins=plugins, base_dir="/")
         self.calls: List[Call] = []
         self.log: List[Any] = []

@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 import base64
-from typing import Any, List, Optional
+from typing import Any, Dict, List, Optional, Tuple
 
 import pytest
 
@@ -58,6 +58,51 @@ def test_a_body_that_ends_early_is_refused() -> None:
         read_body(request("POST", body=b"half", content_length=8), LIMIT)
     assert raised.value.status == 400
     assert "4 of 8" in raised.value.detail
+
+
+@pytest.mark.fault("R5")
+@pytest.mark.parametrize(("fields", "length", "status"), [
+    ({"Content-Length": "5", "Transfer-Encoding": "chunked"}, 5, 400),
+    ({"Content-Length": "5", "Transfer-Encoding": "chunked"}, None, 400), ({"Transfer-Encoding": "gzip, chunked"}, None, 400),
+    ({"Transfer-Encoding": "identity"}, None, 400), ({"Transfer-Encoding": "xchunked"}, 0, 400),
+    ({"Transfer-Encoding": "chunked"}, 0, 411), ({"Content-Length": "+5"}, 0, 400), ({"Content-Length": "5, 5"}, 0, 400),
+    ({"Content-Length": "-5"}, 0, 400), ({"Content-Length": "0x5"}, 0, 400), ({"Content-Length": "5_0"}, 0, 400),
+    ({"Content-Length": "\u0665"}, 0, 400), ({"Content-Length": "abc"}, 0, 400),
+])
+def test_a_body_says_once_where_it_ends(fields: Dict[str, str], length: Optional[int], status: int) -> None:
+    """Anything else is refused unread, whatever the server made of it."""
+    stream = _Stream()
+    with pytest.raises(HttpProblem) as raised:
+        read_body(request("POST", headers=list(fields.items()), content_length=length, read_body=stream.read), LIMIT)
+    assert (raised.value.status, stream.taken) == (status, 0)
+
+
+@pytest.mark.parametrize(("field", "chunked"), [(("TRANSFER-ENCODING", " Chunked"), True), (("CONTENT-LENGTH", "005"), False)])
+def test_a_plain_framing_is_taken(field: Tuple[str, str], chunked: bool) -> None:
+    """Chunked where the server ends the stream, or one number."""
+    assert read_body(request("POST", body=b"hello", headers=[field], chunked=chunked), LIMIT) == b"hello"
+
+
+@pytest.mark.fault("R5")
+@pytest.mark.parametrize("error", [ConnectionResetError("gone"), TimeoutError("slow"), OSError("invalid chunk"),
+                                   type("InvalidChunkSize", (Exception,), {"__module__": "gunicorn.http.errors"})()])
+def test_a_body_that_cannot_be_read_is_the_clients_fault(error: Exception) -> None:
+    """What a server raises for a client that left, stalled or sent bad chunks is 400, not an error of the application."""
+    def read(size: int) -> bytes:
+        raise error
+
+    with pytest.raises(HttpProblem) as raised:
+        read_body(request("POST", content_length=5, read_body=read), LIMIT)
+    assert raised.value.status == 400
+
+
+def test_other_errors_of_reading_are_the_applications() -> None:
+    """A framework's own refusal of a body reaches the framework."""
+    def read(size: int) -> bytes:
+        raise LookupError("the framework's")
+
+    with pytest.raises(LookupError):
+        read_body(request("POST", content_length=5, read_body=read), LIMIT)
 
 
 def test_reading_stops_at_the_stated_length() -> None:

@@ -5,6 +5,7 @@ import pytest
 
 from legacy_plugins.config.policies import FORWARD_HEADERS, HttpPolicy
 from legacy_plugins.http.headers import HOP_BY_HOP, forwarded
+from legacy_plugins.http.problems import HttpProblem
 
 
 @pytest.mark.fault("R7", "R8")
@@ -38,3 +39,13 @@ def test_identities_cannot_be_forged(name: str) -> None:
 def test_repeated_fields_are_joined() -> None:
     """In the order in which they came, under one lower-case name."""
     assert forwarded([("Accept", "a"), ("ACCEPT", "b")], HttpPolicy().forward_headers) == {"accept": "a, b"}
+
+
+@pytest.mark.fault("R9")
+@pytest.mark.parametrize("value", ["a\0b", "a\nX-Secret: b", "a\r\n b", "a\rb", "\x1b[2J", "\x7f"])
+def test_control_characters_reach_no_plugin(value: str) -> None:
+    """Some servers pass them on; a request that has them in a field for the plugin is refused."""
+    with pytest.raises(HttpProblem) as raised:
+        forwarded([("Accept", value)], ("accept",))
+    assert raised.value.status == 400
+    assert forwarded([("Accept", "a\tb \xe9"), ("Cookie", value)], ("accept",)) == {"accept": "a\tb \xe9"}

@@ -230,10 +230,10 @@ def test_without_roots_no_file_leaves(root: Path) -> None:
 @pytest.mark.fault("R12")
 @pytest.mark.parametrize(("method", "status", "body", "length"), [
     ("GET", 200, b"12345", "5"), ("HEAD", 200, b"", "5"), ("HEAD", 404, b"", "5"), ("GET", 204, b"", None),
-    ("GET", 304, b"", None), ("HEAD", 304, b"", None),
+    ("GET", 304, b"", None), ("HEAD", 304, b"", None), ("GET", 205, b"", "0"), ("HEAD", 205, b"", "0"),
 ])
 def test_bodies_are_suppressed_where_there_may_be_none(method: str, status: int, body: bytes, length: Any) -> None:
-    """204, 304 and HEAD send no body; HEAD still states the length of what GET would send."""
+    """204, 205, 304 and HEAD send no body; HEAD still states the length of what GET would send."""
     finished = HttpResponse(status, (), b"12345").finished(method, "r-1")
     assert (finished.body, finished.header("content-length")) == (body, length)
 
@@ -243,3 +243,4 @@ def test_the_framework_states_the_length_of_a_file() -> None:
     identified = (("X-Request-ID", "r-1"),)
     assert HttpResponse(200, file="/f").finished("HEAD", "r-1") == HttpResponse(200, identified, file="/f")
     assert HttpResponse(304, file="/f").finished("GET", "r-1") == HttpResponse(304, identified)
+    assert HttpResponse(205, file="/f").finished("GET", "r-1").file is None

@@ -7,7 +7,7 @@ from typing import Any, Callable, Iterator, List, NamedTuple, Optional, Sequence
 import pytest
 
 from legacy_plugins.errors import PluginCrashed, PluginError
-from legacy_plugins.protocol.messages import Notification, Request
+from legacy_plugins.protocol.messages import Failure, Notification, Request
 from legacy_plugins.protocol.peer import MessageFault
 from legacy_plugins.rpc.calls import CallOutcome
 from legacy_plugins.rpc.connection import Connection
@@ -25,6 +25,7 @@ class Heard(ConversationHandler):
         self.requests: List[Request] = []
         self.notifications: List[Notification] = []
         self.faults: List[MessageFault] = []
+        self.unassigned: List[Failure] = []
         self.stray: List[bytes] = []
         self.ends: List[EndReason] = []
         self.outcomes: List[CallOutcome] = []
@@ -48,6 +49,9 @@ class Heard(ConversationHandler):
 
     def on_fault(self, fault: MessageFault) -> None:
         self._keep(self.faults, fault)
+
+    def on_unassigned_error(self, failure: Failure) -> None:
+        self._keep(self.unassigned, failure)
 
     def on_stray_output(self, line: bytes) -> None:
         self._keep(self.stray, line)

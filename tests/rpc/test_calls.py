@@ -69,6 +69,16 @@ def test_a_call_gets_its_own_answer() -> None:
     assert table.table.last_method == "m2"
 
 
+def test_how_long_the_oldest_call_has_been_waiting() -> None:
+    """The time of the oldest call that waits yet, and none where none does."""
+    table = Table()
+    assert table.table.pending_since() is None
+    first, second = table.open(), table.open()
+    assert table.table.pending_since() == first.started
+    table.answer(first)
+    assert table.table.pending_since() == second.started
+
+
 def test_a_call_that_was_not_sent_is_forgotten() -> None:
     """It counts as nothing; forgetting it twice, or after its end, says so."""
     table = Table()

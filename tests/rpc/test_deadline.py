@@ -32,6 +32,13 @@ def test_time_runs_out(monkeypatch: pytest.MonkeyPatch) -> None:
     assert deadline.left() == 0.0
 
 
+def test_a_deadline_is_handed_down() -> None:
+    """Whoever gets one goes by it, and by what was first asked for; whoever gets seconds makes one."""
+    deadline = Deadline(2.5)
+    assert Deadline.of(deadline) is deadline
+    assert Deadline.of(2.5).seconds == 2.5
+
+
 @pytest.mark.fault("P22")
 def test_the_wall_clock_has_no_effect(monkeypatch: pytest.MonkeyPatch) -> None:
     """An hour's jump of the wall clock changes nothing."""

@@ -9,8 +9,7 @@ from typing import List
 
 import pytest
 
-from legacy_plugins.rpc import dispatcher as dispatcher_module
-from legacy_plugins.rpc.dispatcher import Dispatcher, shared_dispatcher
+from legacy_plugins.rpc.dispatcher import Dispatcher, surround_jobs
 from tests.plugins.programs import SECONDS
 
 
@@ -115,18 +114,6 @@ def test_no_thread_is_left(dispatcher: Dispatcher, monkeypatch: pytest.MonkeyPat
     assert ran == [1, 2, 3]
 
 
-@pytest.mark.fault("H1")
-def test_one_per_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    """All get the same; in another process there is another, and the parent's is forgotten."""
-    monkeypatch.setattr(dispatcher_module, "_dispatchers", {})
-    first = shared_dispatcher()
-    assert shared_dispatcher() is first
-    pid = dispatcher_module.os.getpid()
-    monkeypatch.setattr(dispatcher_module.os, "getpid", lambda: pid + 1)
-    assert shared_dispatcher() is not first
-    assert list(dispatcher_module._dispatchers) == [pid + 1]
-
-
 def test_from_many_threads(dispatcher: Dispatcher) -> None:
     """Nothing is lost, and each thread's jobs keep their order."""
     ran: List[List[int]] = [[] for _ in range(8)]
@@ -141,3 +128,27 @@ def test_from_many_threads(dispatcher: Dispatcher) -> None:
         thread.join(SECONDS)
     assert dispatcher.flush(SECONDS)
     assert ran == [list(range(500))] * 8
+
+
+def test_steps_around_each_job(dispatcher: Dispatcher, monkeypatch: pytest.MonkeyPatch,
+                               caplog: pytest.LogCaptureFixture) -> None:
+    """A framework's steps run before and after every job, once each; one that raises, or a job, disturbs none."""
+    monkeypatch.setattr("legacy_plugins.rpc.dispatcher._around", [])
+    ran: List[str] = []
+
+    def fails() -> None:
+        raise ZeroDivisionError
+
+    def step() -> None:
+        ran.append("step")
+
+    for _ in range(2):
+        surround_jobs(fails)
+        surround_jobs(step)
+    dispatcher.post(ran.append, "job")
+    dispatcher.post(fails)
+    last = threading.Event()
+    dispatcher.post(last.set)
+    assert last.wait(SECONDS)
+    assert ran[:5] == ["step", "job", "step", "step", "step"]
+    assert "a callback raised" in caplog.text

@@ -480,6 +480,20 @@ def test_closing_while_callers_call(program: Start) -> None:
 # ---- starting
 
 
+@pytest.mark.parametrize("argv", ["ls -l", b"ls", [], ["ls", 5], ()])
+def test_argv_is_a_list_of_strings(argv: Any) -> None:
+    """Anything else is told at once, before a thread or process is made."""
+    with pytest.raises(TypeError, match="list of strings"):
+        JsonRpcProcess(argv)
+
+
+@pytest.mark.fault("T13")
+def test_a_nul_is_a_failed_start() -> None:
+    """The operating system cannot pass one on."""
+    with pytest.raises(PluginStartFailed, match="null byte"):
+        JsonRpcProcess(["true", "a\0b"])
+
+
 @pytest.mark.fault("P1", "P2")
 @pytest.mark.req("R35")
 def test_what_cannot_be_started(tmp_path: Path) -> None:
@@ -649,6 +663,70 @@ stop.set()
 for caller in callers:
     caller.join()
 assert plugin.request("echo", [3]) == [3]
+plugin.close()
+print("well")
+""") == "well\n"
+
+
+@pytest.mark.fault("H1", "H2", "H3")
+def test_a_fork_that_python_does_not_see() -> None:
+    """Where a server forks in C, the first use in the child closes what it inherited, and says why it is none."""
+    assert _host("""
+import ctypes
+fork = ctypes.PyDLL(None).fork
+def pipes():
+    fds = [int(fd) for fd in os.listdir("/proc/self/fd")]
+    return [fd for fd in fds if fd > 2 and os.path.exists(f"/proc/self/fd/{fd}")
+            and os.readlink(f"/proc/self/fd/{fd}").startswith("pipe:")]
+plugin = JsonRpcProcess(ECHO)
+assert plugin.request("echo", [1]) == [1]
+for use in (lambda: plugin.request("echo"), lambda: plugin.submit("echo"), lambda: plugin.notify("echo"), plugin.close):
+    pid = fork()
+    if not pid:
+        code = 1
+        try:
+            try:
+                use()
+                assert use == plugin.close
+            except PluginNotRunning as error:
+                assert "belongs to the process from which this one was forked" in str(error)
+            assert pipes() == [], pipes()
+            code = 0
+        finally:
+            os._exit(code)
+    assert os.waitpid(pid, 0)[1] == 0
+assert plugin.request("echo", [3]) == [3]
+plugin.close()
+print("well")
+""") == "well\n"
+
+
+@pytest.mark.fault("H1")
+def test_a_forked_child_cannot_wait_for_its_parents_calls() -> None:
+    """A copy of a pending call says so at once; a copy of one that has ended still has its result."""
+    assert _host("""
+import warnings
+warnings.simplefilter("ignore", DeprecationWarning)  # of fork with threads, from Python 3.12 on
+plugin = JsonRpcProcess(ECHO)
+ended, pending = plugin.submit("echo", [1]), plugin.submit("delay", {"seconds": 0.5, "value": 7}, 30.0)
+assert ended.result(30) == [1]
+pid = os.fork()
+if not pid:
+    code = 1
+    try:
+        assert ended.result(0) == [1]
+        for use in (pending.result, pending.exception, pending.cancel):
+            try:
+                use()
+                print("not refused", use)
+            except PluginNotRunning as error:
+                assert "the call of 'delay' belongs to the process" in str(error)
+        code = 0
+    finally:
+        sys.stdout.flush()
+        os._exit(code)
+assert os.waitpid(pid, 0)[1] == 0
+assert pending.result(30) == 7
 plugin.close()
 print("well")
 """) == "well\n"
@@ -867,6 +945,39 @@ assert environment["blocked"] == [], environment
 stubborn.request("stay", [True])
 stubborn.close(0.2)
 assert not os.path.exists(f"/proc/{stubborn.pid}")
+print("well")
+""", before=GEVENT) == "well\n"
+
+
+@pytest.mark.fault("H15", "H1", "H3")
+def test_a_gevent_host_that_forks() -> None:
+    """Greenlets go on in the child, where they read, write, signal and say nothing; the parent loses no answer."""
+    pytest.importorskip("gevent", reason="gevent is missing: hosts on gevent are not tested")
+    assert _host("""
+import gevent
+plugin = JsonRpcProcess(ECHO)
+jobs = [gevent.spawn(plugin.request, "delay", {"seconds": 0.02 * number, "value": number}) for number in range(50)]
+gevent.sleep(0.05)
+pid = os.fork()
+if not pid:
+    code = 1
+    try:
+        try:
+            plugin.request("echo", [1])
+        except PluginNotRunning as error:
+            assert "forked" in str(error)
+        with JsonRpcProcess(ECHO) as own:  # whose descriptors have the numbers of those that were closed
+            for number in range(100):
+                assert own.request("echo", [number]) == [number]
+            assert own.request("delay", {"seconds": 0.5, "value": 9}) == 9
+        plugin.close()
+        code = 0
+    finally:
+        os._exit(code)
+assert os.waitpid(pid, 0)[1] == 0
+gevent.joinall(jobs, timeout=20)
+assert [job.value for job in jobs] == list(range(50))
+plugin.close()
 print("well")
 """, before=GEVENT) == "well\n"
 

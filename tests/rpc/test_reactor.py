@@ -14,7 +14,7 @@ from typing import Any, Callable, Iterator, List, Tuple
 import pytest
 
 from legacy_plugins.rpc import reactor as reactor_module
-from legacy_plugins.rpc.reactor import Reactor, Timer, shared_reactor
+from legacy_plugins.rpc.reactor import Reactor, Timer
 from legacy_plugins.transport import descriptors
 from tests.plugins.programs import SECONDS, eventually
 
@@ -300,18 +300,6 @@ def test_a_signal_handler_may_post() -> None:
     finally:
         signal.signal(signal.SIGUSR2, before)
     assert _run(own, lambda: list(ran)) == ["handler", "after"]
-
-
-@pytest.mark.fault("H1")
-def test_one_per_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    """All get the same; in another process there is another, and the parent's is forgotten."""
-    monkeypatch.setattr(reactor_module, "_reactors", {})
-    first = shared_reactor()
-    assert shared_reactor() is first
-    pid = os.getpid()
-    monkeypatch.setattr(reactor_module.os, "getpid", lambda: pid + 1)
-    assert shared_reactor() is not first
-    assert list(reactor_module._reactors) == [pid + 1]
 
 
 def test_a_timer_knows_its_time(reactor: Reactor) -> None:

@@ -131,8 +131,12 @@ class Stall:
         self.ends: List[EndReason] = []
         self.since: Optional[float] = None
         self.busy = False
-        self.watch = StallWatch(clock, timeout, stalled_since=lambda: self.since, busy=lambda: self.busy,
+        self.watch = StallWatch(clock, timeout, stalled_since=lambda: self.since, busy=self._is_busy,
                                 end=self.ends.append)
+
+    def _is_busy(self, since: float) -> bool:
+        assert since == self.since
+        return self.busy
 
     def begin(self) -> None:
         """The pipe is full."""

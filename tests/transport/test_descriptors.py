@@ -8,6 +8,7 @@ from typing import Callable, List
 import pytest
 
 from legacy_plugins.transport import descriptors
+from legacy_plugins.transport.per_process import PerProcess
 from tests.plugins.programs import SECONDS
 
 pytestmark = [pytest.mark.skipif(not hasattr(os, "fork"), reason="the platform has no fork"),
@@ -81,7 +82,8 @@ def test_a_child_of_a_child_closes_its_parents() -> None:
 @pytest.mark.fault("H1")
 def test_a_fork_without_hooks_is_noticed_at_first_use(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where a server forks in C, `abandon_inherited` and every other entry close what the parent had."""
-    monkeypatch.setattr(descriptors, "_books", {})  # not those that this process needs
+    books = PerProcess(descriptors._Book, descriptors._Book.abandon)
+    monkeypatch.setattr(descriptors, "_books", books)  # not those that this process needs
     ends = descriptors.open_pipe()
     parent = os.getpid()
     monkeypatch.setattr(os, "getpid", lambda: parent + 1)  # what a child without hooks sees

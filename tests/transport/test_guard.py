@@ -365,7 +365,10 @@ def test_a_close_does_not_wait_for_ever(guard: Guard, children: Children) -> Non
 
 @pytest.mark.fault("G12", "G13")
 def test_the_guard_is_small_and_idle(guard: Guard) -> None:
-    """At most 2 MB; three descriptors; no token in its environment; a session of its own; blocked in one read."""
+    """At most 2 MB; three descriptors; no token in its environment; a session of its own; blocked in one read.
+
+    And one short line in `ps`, which says what it is.
+    """
     pid = guard.pid
     assert guard.remove(12345)
     assert _wait_until(lambda: Path(f"/proc/{pid}/wchan").read_text() in ("pipe_read", "anon_pipe_read", "0")
@@ -377,6 +380,9 @@ def test_the_guard_is_small_and_idle(guard: Guard) -> None:
     assert all(ignored >> (number - 1) & 1 for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM))
     assert sorted(os.listdir(f"/proc/{pid}/fd")) == ["0", "1", "2"]
     assert guard.token.encode() not in Path(f"/proc/{pid}/environ").read_bytes()
+    command = Path(f"/proc/{pid}/cmdline").read_bytes()
+    assert b"legacy-plugins-guard" in command
+    assert len(command) < 160
     assert os.readlink(f"/proc/{pid}/cwd") == "/"
     assert os.getsid(int(pid or 0)) == pid
 
@@ -516,15 +522,14 @@ def test_a_forked_child_lets_go(guard: Guard, children: Children) -> None:
     """A forked child has no lifeline and tells the parent's guard nothing; the parent's death is seen past it."""
     child = children.start()
     assert guard.add(child.pid)
-    lifeline = os.stat(guard.lifeline_fd).st_ino
+    number = guard.lifeline_fd
+    lifeline = os.stat(number).st_ino
     ready, go = os.pipe(), os.pipe()
     forked = os.fork()
     if forked == 0:
         try:
-            reused = os.dup2(ready[1], guard.lifeline_fd)  # the number may be anything by now
-            told = [guard.add(os.getpid()), guard.remove(child.pid)]
-            guard.abandon()
-            told += [guard.add(os.getpid()), guard.alive(), not guard.close()]
+            reused = os.dup2(ready[1], number)  # the number may be anything by now
+            told = [guard.add(os.getpid()), guard.remove(child.pid), guard.alive(), not guard.close()]
             held = [fd for fd in os.listdir("/proc/self/fd") if os.path.exists(f"/proc/self/fd/{fd}")
                     and os.stat(f"/proc/self/fd/{fd}").st_ino == lifeline]
             os.write(reused, b"ok" if not any(told) and not held and guard.lifeline_fd == -1 else b"no")
@@ -542,14 +547,6 @@ def test_a_forked_child_lets_go(guard: Guard, children: Children) -> None:
         os.waitpid(forked, 0)
         for fd in (*ready, *go):
             os.close(fd)
-
-
-def test_abandon_is_for_forked_children(guard: Guard) -> None:
-    """In the process that started the guard it does nothing: a mistaken call must not end the plugins."""
-    guard.abandon()
-    assert guard.lifeline_fd >= 0
-    assert guard.alive()
-    assert guard.remove(12345)
 
 
 @pytest.mark.parametrize("pgid", [1, 0, -1, -5])

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -179,6 +180,64 @@ def test_a_link_of_another_name_hides_no_interpreter(plugins: Path) -> None:
     link = plugins.parent / "backup"
     link.symlink_to(os.path.realpath(PYTHON))
     _refusal(TrustPolicy([str(plugins)], [Allowed(PYTHON)]), str(link), "-c", "print(1)")
+
+
+@pytest.fixture(name="environments")
+def make_environments(tmp_path: Path) -> Path:
+    """Two virtual environments, `own` and `foreign`; each says its name when its interpreter starts."""
+    for name in ("own", "foreign"):
+        version = f"python{sys.version_info[0]}.{sys.version_info[1]}"
+        packages = tmp_path / name / "lib" / version / "site-packages"
+        packages.mkdir(parents=True)
+        (packages / "loud.pth").write_text(f"import sys; sys.stdout.write({name!r})\n")
+        (tmp_path / name / "bin").mkdir()
+        for link in ("python", "python3"):
+            (tmp_path / name / "bin" / link).symlink_to(os.path.realpath(PYTHON))
+        home = os.path.dirname(os.path.realpath(PYTHON))
+        (tmp_path / name / "pyvenv.cfg").write_text(f"home = {home}\n")
+    return tmp_path
+
+
+@pytest.mark.fault("T3", "T5")
+def test_an_interpreter_in_a_foreign_environment_is_refused(plugins: Path, environments: Path) -> None:
+    """An allowed interpreter that is reached through a link loads the modules of the link's environment."""
+    script = str(plugins / "main.py")
+    own, foreign = (str(environments / name / "bin" / "python") for name in ("own", "foreign"))
+    (plugins / "main.py").write_text("")
+    assert subprocess.run([foreign, script], stdout=subprocess.PIPE, check=True).stdout.startswith(b"foreign")
+    for allowed in (own, os.path.realpath(PYTHON)):
+        policy = TrustPolicy([str(plugins)], [Allowed(allowed)], permissions="off")
+        text = _refusal(policy, foreign, script)
+        assert "is a link in a place that is neither inside a trusted directory" in text
+        assert f"add {foreign!r} to trust.commands" in text
+        assert policy.check(allowed, [script], plugin="backup").argv[0] == allowed
+    (plugins / "python").symlink_to(os.path.realpath(PYTHON))
+    (environments / "foreign" / "sbin").symlink_to(environments / "own" / "bin")  # the right folder in a foreign one
+    policy = TrustPolicy([str(plugins)], [Allowed(own)], permissions="off")
+    for place in ("foreign/sbin/python", "own/../foreign/bin/python"):
+        assert "is a link in a place" in _refusal(policy, str(environments / place), script), place
+
+
+@pytest.mark.fault("T3", "T5")
+def test_links_in_the_interpreters_own_environment_may_be_used(plugins: Path, environments: Path) -> None:
+    """The link that was allowed, its neighbours, what it leads to, and environments inside trusted directories."""
+    script, own = str(plugins / "main.py"), environments / "own"
+    policy = TrustPolicy([str(plugins)], [Allowed(str(own / "bin" / "python"))], permissions="off")
+    (environments / "linked").symlink_to(own)
+    for executable in (own / "bin" / "python", own / "bin" / "python3", Path(os.path.realpath(PYTHON)),
+                       environments / "linked" / "bin" / "python"):
+        assert policy.check(str(executable), [script], plugin="backup").argv[0] == str(executable)
+    os.rename(environments / "foreign", plugins / "venv")
+    inside = str(plugins / "venv" / "bin" / "python")
+    assert policy.check(inside, [script], plugin="backup").argv[0] == inside
+
+
+@pytest.mark.fault("T3")
+def test_an_interpreter_that_is_not_allowed_is_to_be_allowed_by_itself(plugins: Path) -> None:
+    """Nobody is advised to trust the whole folder of an interpreter, which is full of other programs."""
+    text = _refusal(TrustPolicy([str(plugins)], []), PYTHON, str(plugins / "main.py"))
+    assert f"if it may run scripts of trusted directories, add {PYTHON!r} to trust.commands" in text
+    assert "add its folder" not in text
 
 
 @pytest.mark.req("R29")

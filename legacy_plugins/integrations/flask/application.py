@@ -14,10 +14,10 @@ from flask import Flask, current_app, has_app_context
 
 from legacy_plugins.host import PluginHost
 from legacy_plugins.integrations.flask.blueprint import PluginBlueprint
-from legacy_plugins.integrations.flask.context import in_context
+from legacy_plugins.integrations.flask.context import context_of, in_context
 from legacy_plugins.integrations.flask.relay import SignalRelay
 
-#: The key in `app.extensions`.
+#: The key in `app.extensions`, and the blueprint's name: an application may well have a blueprint `plugins` of its own.
 KEY = "legacy_plugins"
 
 
@@ -30,6 +30,7 @@ class AppPlugins:
         self._app = weakref.ref(app)
         self._relays: List[SignalRelay] = []
         self._started_in: Optional[int] = None
+        host.receiver_context = context_of(app)
 
     def connect(self, signal: Signal, event_type: Optional[str], fields: Optional[Sequence[str]],
                 payload: Optional[Callable[..., Any]]) -> None:

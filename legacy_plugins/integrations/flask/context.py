@@ -6,7 +6,8 @@ from __future__ import annotations
 
 import functools
 import weakref
-from typing import Any, Callable
+from contextlib import nullcontext
+from typing import Any, Callable, ContextManager
 
 from flask import Flask, current_app, has_app_context
 
@@ -15,6 +16,17 @@ def is_current(app: Flask) -> bool:
     """Whether the calling code runs in a context of this application."""
     proxy: Any = current_app
     return has_app_context() and proxy._get_current_object() is app
+
+
+def context_of(app: Flask) -> Callable[[], ContextManager[Any]]:
+    """A function that gives a new context of `app`, and none once the application is gone."""
+    reference = weakref.ref(app)
+
+    def context() -> ContextManager[Any]:
+        known = reference()
+        return nullcontext() if known is None else known.app_context()
+
+    return context
 
 
 def in_context(app: Flask, function: Callable[..., Any]) -> Callable[..., Any]:

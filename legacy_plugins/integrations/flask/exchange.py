@@ -4,39 +4,26 @@ Owns everything in which werkzeug's view of a request differs from the bridge's.
 """
 from __future__ import annotations
 
-from typing import Any, Callable, List, Mapping, Optional, Tuple
+import functools
+from typing import Any, Callable, Optional
 from urllib.parse import urlencode
 
-from flask import Request, Response, current_app, request, send_file
+from flask import Request, Response, current_app, request
 from werkzeug.datastructures import Headers
-from werkzeug.exceptions import BadGateway
+from werkzeug.exceptions import ClientDisconnected
+from werkzeug.utils import send_file
 
 from legacy_plugins.http import HttpRequest, HttpResponse
-
-# Where servers keep the request target as it was sent: gunicorn and werkzeug, then uWSGI, mod_wsgi and waitress.
-_TARGETS = ("RAW_URI", "REQUEST_URI")
+from legacy_plugins.http.sending import file_environ, sent_file
+from legacy_plugins.http.wsgi import text, wsgi_request
 
 
 def bridge_request() -> HttpRequest:
     """The current request. The path is decoded here, since `request.path` hides a doubled slash at its start."""
     native = _native()
     environ = native.environ
-    return HttpRequest(
-        method=native.method,
-        path=environ.get("PATH_INFO", "").encode("latin-1").decode("utf-8", "replace"),
-        raw_path=next((environ[key] for key in _TARGETS if environ.get(key)), None),
-        script_root=native.root_path.rstrip("/"),
-        headers=_header_fields(environ),
-        query=dict(native.args.lists()),
-        content_type=environ.get("CONTENT_TYPE"),
-        content_length=_content_length(native),
-        read_body=_body_reader(native),
-        client_address=native.remote_addr,
-        scheme=native.scheme,
-        host=native.host,
-        native=native,
-        request_id=environ.get("HTTP_X_REQUEST_ID"),
-    )
+    return wsgi_request(environ, path=text(environ.get("PATH_INFO", "")), script_root=native.root_path,
+                        scheme=native.scheme, host=native.host, read_body=_body_reader(native), native=native)
 
 
 def _native() -> Request:
@@ -44,21 +31,6 @@ def _native() -> Request:
     proxy: Any = request
     native: Request = proxy._get_current_object()
     return native
-
-
-def _header_fields(environ: Mapping[str, Any]) -> List[Tuple[str, str]]:
-    """The request's header fields, in upper case, as WSGI has them (PEP 3333)."""
-    fields = [(key[5:].replace("_", "-"), value) for key, value in environ.items() if key.startswith("HTTP_")]
-    for key in ("CONTENT_TYPE", "CONTENT_LENGTH"):
-        if environ.get(key):
-            fields.append((key.replace("_", "-"), environ[key]))
-    return fields
-
-
-def _content_length(native: Request) -> Optional[int]:
-    """The body's length; without a stated one werkzeug has no body, unless the server ends the stream itself."""
-    stated = native.content_length
-    return 0 if stated is None and not native.environ.get("wsgi.input_terminated") else stated
 
 
 def _body_reader(native: Request) -> Callable[[int], bytes]:
@@ -72,7 +44,10 @@ def _body_reader(native: Request) -> Callable[[int], bytes]:
         nonlocal position
         known = _body_read_before(native)
         if known is None:
-            return native.stream.read(size)
+            try:
+                return native.stream.read(size)
+            except ClientDisconnected:
+                return b""  # the bridge says how much of the body came
         chunk = known[position:position + size]
         position += len(chunk)
         return chunk
@@ -95,25 +70,13 @@ def flask_response(answer: HttpResponse) -> Response:
     if answer.native is not None:
         return current_app.make_response(answer.native)
     if answer.file is not None:
-        return _file_response(answer)
+        send = functools.partial(send_file, environ=file_environ(request.environ, answer.file),
+                                 use_x_sendfile=current_app.config["USE_X_SENDFILE"],
+                                 response_class=current_app.response_class, max_age=current_app.get_send_file_max_age)
+        sent: Any = sent_file(answer, request.method, send)
+        return flask_response(sent) if isinstance(sent, HttpResponse) else sent
     headers = Headers(list(answer.headers))
     response = current_app.response_class([answer.body] if answer.body else [], status=answer.status, headers=headers)
     if answer.header("content-type") is None:
         response.headers.remove("Content-Type")  # werkzeug put its default there
-    return response
-
-
-def _file_response(answer: HttpResponse) -> Response:
-    """The file by Flask's own means: ranges, conditions, the server's file wrapper. Our headers win over Flask's."""
-    try:
-        response = send_file(str(answer.file), mimetype=answer.header("content-type"), conditional=answer.status == 200)
-    except OSError:
-        raise BadGateway("the plugin's file is gone") from None
-    if answer.status != 200:
-        response.status_code = answer.status
-    for name in {name for name, _ in answer.headers}:
-        response.headers.remove(name)
-    for name, value in answer.headers:
-        if response.status_code != 304 or name != "content-type":
-            response.headers.add(name, value)
     return response

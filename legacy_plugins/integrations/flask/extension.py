@@ -19,7 +19,7 @@ from legacy_plugins.host import PluginClient, PluginHost
 from legacy_plugins.http import Authorize
 from legacy_plugins.integrations.flask.application import KEY, AppPlugins, current_plugins
 from legacy_plugins.integrations.flask.blueprint import PluginBlueprint
-from legacy_plugins.integrations.flask.commands import plugins_group
+from legacy_plugins.integrations.flask.commands import faults_as_text, plugins_group
 
 #: Where plugins are served unless LEGACY_PLUGINS_URL_PREFIX says otherwise.
 DEFAULT_PREFIX = "/api/plugins"
@@ -43,6 +43,7 @@ class LegacyPlugins:
         if app is not None:
             self.init_app(app)
 
+    @faults_as_text()
     def init_app(self, app: Flask, config: Optional[_Config] = None) -> None:
         """Give `app` its host, the blueprint and the commands. Starts nothing.
 
@@ -60,7 +61,7 @@ class LegacyPlugins:
             register(state)
         prefix = app.config.get("LEGACY_PLUGINS_URL_PREFIX", DEFAULT_PREFIX)
         if prefix is not None:
-            state.blueprint = PluginBlueprint(state.host, self._authorize, "plugins")
+            state.blueprint = PluginBlueprint(state.host, self._authorize, KEY)
             app.register_blueprint(state.blueprint, url_prefix=prefix)
         if start == "eager":
             app.before_request(state.start_once)

@@ -107,6 +107,7 @@ def handle_trouble(method, params):
         sys.stderr.flush()
         os._exit(params.get("code", 3))
     if method == "signal":
+        raw(params.get("said", "").encode("latin-1"))
         os.kill(os.getpid(), params["number"])
         never.wait()  # another thread may be the one that gets it
     if method == "raw":

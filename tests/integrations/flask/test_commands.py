@@ -5,8 +5,11 @@ import json
 from typing import Any, Dict, List
 
 import pytest
-from flask import Flask
+from click.testing import CliRunner
+from flask import Flask, request
+from flask.cli import FlaskGroup
 
+from legacy_plugins.errors import ConfigError
 from legacy_plugins.host import PluginState
 from legacy_plugins.integrations.flask import LegacyPlugins
 
@@ -85,6 +88,35 @@ def test_call(app: Flask) -> None:
     assert "-32601" in result.output
     assert _run(app, "call", "unknown", "x").exit_code == 1
     assert _run(app, "call", "shop", "x", "{").exit_code == 2
+
+
+@pytest.mark.parametrize("command", [("plugins", "check"), ("plugins", "list", "--json"), ("routes",)])
+def test_faults_of_the_configuration(command: Any) -> None:
+    """All of them as text and exit code 1, where an application's factory fails with them; never a traceback."""
+    def create_app() -> Flask:
+        app = Flask("app")
+        LegacyPlugins(app, config={"plugins": [{"name": "A", "command": 7}]})
+        return app
+
+    with pytest.raises(ConfigError):
+        create_app()
+    result = CliRunner().invoke(FlaskGroup(create_app=create_app), command)
+    assert result.exit_code in (1, 2)
+    assert "Traceback" not in result.output
+    assert "configuration has faults" in result.output
+    assert "/plugins/0/name" in result.output
+    assert "/plugins/0/command" in result.output
+
+
+def test_where_a_request_goes(config: Dict[str, Any], apps: List[Flask]) -> None:
+    """The application's own scheme, server name and root, where it has them."""
+    app = Flask("app")
+    app.config.update(SERVER_NAME="example.org:81", APPLICATION_ROOT="/app", PREFERRED_URL_SCHEME="https")
+    LegacyPlugins(app, config=config)
+    apps.append(app)
+    app.add_url_rule("/where", view_func=lambda: request.url)
+    result = _run(app, "request", "GET", "/where")
+    assert result.output.splitlines()[-1] == "https://example.org:81/app/where"
 
 
 def test_request(app: Flask) -> None:

@@ -1,0 +1,24 @@
+"""The command `call`: one call of one plugin, past all routes. Runs on the thread of the command."""
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Optional
+
+from legacy_plugins.commands.answers import Answer
+from legacy_plugins.commands.arguments import json_value
+from legacy_plugins.commands.session import started
+
+if TYPE_CHECKING:
+    from legacy_plugins.host import PluginHost
+
+
+def call(host: PluginHost, plugin: str, method: str, params: str, timeout: Optional[float]) -> Answer:
+    """The result as JSON.
+
+    `params`: JSON text. `timeout`: seconds, by default the plugin's `rpcTimeoutMs`. Raises `WrongUsage` for params that
+    are not JSON, and `PluginError` for a call that fails.
+    """
+    value = json_value("PARAMS", params)
+    with started(host):
+        result = host.client(plugin).request(method, value, timeout)
+    return Answer(json.dumps(result, indent=2, ensure_ascii=False))

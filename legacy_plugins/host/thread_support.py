@@ -1,0 +1,33 @@
+"""Whether this process lets its background threads run; a host lives by them.
+
+uWSGI before 2.0.27 gives the interpreter's lock away only where `enable-threads` or `threads` is set: without them
+every thread but the request's stands still between requests. Calls are answered all the same, since a waiting request
+gives the lock away; but restarts, events, log lines and health checks wait for the next such moment, and plugins seem
+to be down for much longer than they are. Runs on the thread that first uses a host; imports nothing of uWSGI.
+"""
+from __future__ import annotations
+
+import logging
+import sys
+import warnings
+
+_log = logging.getLogger("legacy_plugins.host")
+_TEXT = ("uWSGI runs without threads: plugins' restarts, events, log lines and health checks stand still between "
+         "requests, and a plugin that crashed stays unavailable (503) for long; set enable-threads = true in uWSGI's "
+         "configuration (it is the default from uWSGI 2.0.27 on)")
+_warned = False  # forked workers inherit it: their master told already
+
+
+def threads_run() -> bool:
+    """Whether background threads run here while no request does."""
+    uwsgi = sys.modules.get("uwsgi")
+    return bool(getattr(uwsgi, "has_threads", True))
+
+
+def warn_without_threads() -> None:
+    """Tell, in the log and as a `RuntimeWarning`, where they do not; once."""
+    global _warned
+    if not (threads_run() or _warned):
+        _warned = True
+        _log.warning(_TEXT)
+        warnings.warn(_TEXT, RuntimeWarning, stacklevel=2)
