@@ -8,7 +8,7 @@ ARGS ?=
 
 environment = "$(PYTHON)" tools/environment.py
 
-.PHONY: help demo demo-django test check requirements clean
+.PHONY: help demo demo-django test check requirements servers clean
 .DEFAULT_GOAL := help
 
 help:
@@ -17,6 +17,7 @@ help:
 	@echo 'make test [ARGS="-k name"]          run the tests'
 	@echo 'make check                          ruff, mypy --strict, import-linter, guard tests'
 	@echo 'make requirements                   print every requirement with the tests that prove it'
+	@echo 'make servers                        every server through every mishap: orphans, hung requests, errors'
 	@echo 'make clean                          remove everything that the targets made'
 	@echo 'PYTHON=/path/to/python3 chooses the interpreter.'
 
@@ -40,6 +41,10 @@ check:
 
 requirements:
 	@bin=$$($(environment) test) && exec "$$bin/python" tools/requirements_table.py
+
+# Some minutes; the tests run a part of it.
+servers:
+	@bin=$$($(environment) test) && exec "$$bin/python" tools/server_table.py $(ARGS)
 
 clean:
 	rm -rf .venv .tox build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

@@ -1,7 +1,8 @@
 """The exception tree: every way in which a plugin host can say no.
 
 This file imports nothing but the standard library, so that the plugin side (`legacy_plugins.sdk`) can use it too.
-Every class survives pickling (task queues send exceptions between processes) and carries
+Every class survives pickling (task queues send exceptions between processes); made again from its text alone, which is
+what a queue that serializes as JSON keeps, it has at least its text and status. Every class carries
 
 * ``plugin``: the name of the plugin concerned, or None,
 * ``http_status``: the status a web edge answers with when this error reaches it.
@@ -11,6 +12,7 @@ What the plugin wrote to stderr is never part of ``str(error)``; it is in ``erro
 from __future__ import annotations
 
 import concurrent.futures
+import re
 from typing import Any, Dict, Optional, Sequence, Tuple, Type
 
 __all__ = [
@@ -84,9 +86,12 @@ class InvalidMessage(ProtocolError):
 class RpcError(PluginError):
     """The other side answered with a JSON-RPC error object (JSON-RPC 2.0, section 5.1)."""
 
-    def __init__(self, code: int, message: str, data: Any = None, *, plugin: Optional[str] = None) -> None:
+    def __init__(self, code: int, message: str = "", data: Any = None, *, plugin: Optional[str] = None) -> None:
         where = f"plugin {plugin!r} answered with " if plugin else ""
-        super().__init__(f"{where}error {code}: {message}", plugin=plugin)
+        text = f"{where}error {code}: {_one_line(str(message))}"
+        if isinstance(code, str):  # its text alone
+            text, (code, message) = code, _code_and_message(code)
+        super().__init__(text, plugin=plugin)
         self.code = code
         self.message = message
         self.data = data
@@ -95,6 +100,18 @@ class RpcError(PluginError):
     def http_status(self) -> int:  # type: ignore[override]
         """A plugin chooses a client error of its own by a code 400-499; all else is its failure (502)."""
         return self.code if 400 <= self.code <= 499 else 502
+
+
+def _one_line(text: str) -> str:
+    """What the other side said, as text that is safe to log: no line end, control or invisible character in it."""
+    return text if text.isprintable() else "".join(
+        char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
+
+
+def _code_and_message(text: str) -> Tuple[int, str]:
+    """What an `RpcError` said, read from its text."""
+    found = re.search(r"\berror (-?[0-9]{1,18}): (.*)", text, re.DOTALL)
+    return (int(found.group(1)), found.group(2)) if found else (-32603, text)
 
 
 class ParseError(RpcError):
@@ -134,6 +151,8 @@ class PluginUnavailable(PluginError):
 
     def __init__(self, plugin: Optional[str] = None, state: Any = None, retry_after: Optional[float] = None, *,
                  message: Optional[str] = None) -> None:
+        if message is None and plugin is not None and " " in plugin:  # no name has one: its text alone
+            plugin, message = None, plugin
         if message is None:
             message = f"plugin {plugin!r} is unavailable (state: {getattr(state, 'value', state)})"
             message += "" if retry_after is None else f"; try again in {retry_after:.1f} s"
@@ -166,6 +185,8 @@ class PluginCrashed(PluginUnavailable):
 
     def __init__(self, crash: Any = None, plugin: Optional[str] = None, state: Any = None,
                  retry_after: Optional[float] = None, *, message: Optional[str] = None) -> None:
+        if isinstance(crash, str):  # its text alone
+            crash, message = None, crash
         plugin = plugin if plugin is not None else getattr(crash, "plugin", None)
         if message is None:
             message = f"plugin {plugin!r} crashed: {getattr(crash, 'summary', 'its process ended')}"

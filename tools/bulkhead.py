@@ -179,7 +179,7 @@ class Measurement:
         self._tell("stop")
         assert self._crowd.stdout is not None
         answers: Dict[str, int] = json.loads(self._crowd.stdout.readline())
-        time.sleep(self.options.slow + 2.5)  # those inside have left by then
+        time.sleep(self.options.slow + 0.5)  # those inside have left by then
         return Phase(latencies, answers)
 
     def close(self) -> None:
@@ -244,8 +244,8 @@ def measure(options: argparse.Namespace) -> int:
         measurement = Measurement(Path(folder), options)
         try:
             measurement.ready()
-            print(f"{options.clients} clients, {options.threads} threads, a plugin that takes {options.slow:g} s, a view "
-                  f"that waits {options.view} ms\n{'view, ms':22} {'p50':>8} {'p90':>8} {'p99':>8} {'max':>8} "
+            print(f"{options.clients} clients, {options.threads} threads, a plugin that takes {options.slow:g} s, a "
+                  f"view that waits {options.view} ms\n{'view, ms':22} {'p50':>8} {'p90':>8} {'p99':>8} {'max':>8} "
                   f"{'number':>7}  the clients' answers")
             idle, loaded = [], []
             for number in range(options.rounds):

@@ -5,10 +5,10 @@ returns, and ends with its exit code: 0, 1 where a plugin is not ready or an ans
 """
 from __future__ import annotations
 
-from legacy_plugins.commands.answers import Answer
+from legacy_plugins.commands.answers import Answer, printable
 from legacy_plugins.commands.arguments import WrongUsage
 from legacy_plugins.commands.calls import call
 from legacy_plugins.commands.listings import check, list_plugins, list_routes
 from legacy_plugins.commands.requests import request
 
-__all__ = ["Answer", "WrongUsage", "call", "check", "list_plugins", "list_routes", "request"]
+__all__ = ["Answer", "WrongUsage", "call", "check", "list_plugins", "list_routes", "printable", "request"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Optional
 
-from legacy_plugins.commands.answers import Answer
+from legacy_plugins.commands.answers import Answer, printable
 from legacy_plugins.commands.arguments import json_value
 from legacy_plugins.commands.session import started
 
@@ -21,4 +21,7 @@ def call(host: PluginHost, plugin: str, method: str, params: str, timeout: Optio
     value = json_value("PARAMS", params)
     with started(host):
         result = host.client(plugin).request(method, value, timeout)
-    return Answer(json.dumps(result, indent=2, ensure_ascii=False))
+    text = json.dumps(result, indent=2, ensure_ascii=False)
+    if printable(text) != text:  # characters that JSON may have as they are, and a terminal obeys
+        text = json.dumps(result, indent=2)
+    return Answer(text)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Callable, Optional, Sequence
 
 from werkzeug.test import Client
 
-from legacy_plugins.commands.answers import Answer
+from legacy_plugins.commands.answers import Answer, printable
 from legacy_plugins.commands.arguments import header_fields
 from legacy_plugins.commands.session import started
 
@@ -36,5 +36,5 @@ def request(host: PluginHost, application: Callable[..., Any], method: str, path
 
 
 def _shown(body: bytes) -> str:
-    """The body as a terminal can show it."""
-    return body.decode("utf-8", "backslashreplace").rstrip("\n")
+    """The body as a terminal may have it."""
+    return printable(body.decode("utf-8", "backslashreplace").replace("\r\n", "\n").rstrip("\n"))

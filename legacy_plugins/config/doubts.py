@@ -16,8 +16,8 @@ def doubts(config: HostConfig) -> Iterator[str]:
         yield "trust.permissions is off: whoever may write a plugin's file can run code as this user"
     for directory in config.trust.directories:
         if not os.path.isdir(directory):
-            yield f"trust.directories names {directory!r}, which is no directory: no program in it can be started"
+            yield f"trust.directories names {directory!r}, which is no directory: nothing in it can be started"
     for plugin in config.plugins:
         if plugin.enabled and plugin.reverse_rpc.methods and not plugin.allow_reverse_rpc:
-            yield (f"plugin {plugin.name!r} has reverseRpc.methods without `allowReverseRpc: true`, and may call none of "
-                   "them")
+            yield (f"plugin {plugin.name!r} has reverseRpc.methods without `allowReverseRpc: true`, and may call none "
+                   "of them")

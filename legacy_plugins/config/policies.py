@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
-from typing import Any, Optional, Sequence, Tuple
+from typing import Any, Optional, Tuple
+
+from legacy_plugins.protocol.patterns import globs
 
 __all__ = [
     "EventPolicy", "Expect", "FaultPolicy", "HealthPolicy", "HttpPolicy", "Limits", "LogPolicy", "RateLimit",
@@ -33,8 +34,8 @@ def freeze_lists(policy: Any) -> None:
             object.__setattr__(policy, field.name, tuple(value))
 
 
-def _matches(text: str, patterns: Sequence[str]) -> bool:
-    return any(fnmatchcase(text, pattern) for pattern in patterns)
+def _matches(text: str, patterns: Tuple[str, ...]) -> bool:
+    return globs(patterns).match(text)
 
 
 @dataclass(frozen=True)
@@ -163,7 +164,7 @@ class HttpPolicy:
         methods = (method, "GET") if method == "HEAD" else (method,)
         for entry in self.public_routes:
             wanted, _, pattern = entry.rpartition(" ")
-            if (not wanted or wanted in methods) and fnmatchcase(path_template, pattern):
+            if (not wanted or wanted in methods) and globs((pattern,)).match(path_template):
                 return True
         return False
 

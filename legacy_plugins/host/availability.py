@@ -22,6 +22,7 @@ from legacy_plugins.host.lifecycle import TRANSITIONS, PluginState
 from legacy_plugins.protocol.handshake import HandshakeResult
 from legacy_plugins.rpc.connection import Connection
 from legacy_plugins.rpc.deadline import Deadline
+from legacy_plugins.rpc.latch import Bell
 
 S = PluginState
 _DOWN = (S.STOPPED, S.DISABLED, S.STOPPING)
@@ -49,46 +50,50 @@ class Availability:
 
     def __init__(self, name: str, state: PluginState) -> None:
         self._name = name
-        self._changed = threading.Condition()  # guards view, _asked
+        # Guards view, _asked. Re-entrant: a signal handler may interrupt a thread that holds it, and start a plugin.
+        self._lock = threading.RLock()
+        self._changed = Bell()  # both, as far as waiting for them goes
         self._asked = 0  # starts that were asked for and that the supervising thread has not carried out yet
         self.view = View(state, since=time.time())
 
     def change(self, view: View) -> View:
         """The plugin enters a state (or enters it anew); the view until now."""
-        with self._changed:
+        with self._lock:
             old = self.view
-            assert view.state is old.state or view.state in TRANSITIONS[old.state], f"{old.state} -> {view.state}"
+            if view.state is not old.state and view.state not in TRANSITIONS[old.state]:
+                raise RuntimeError(f"plugin {self._name!r} cannot go from {old.state.value!r} to {view.state.value!r}")
             self.view = view
-            self._changed.notify_all()
+        self._changed.ring()
         return old
 
     def update(self, **facts: object) -> None:
         """Facts within the state have changed."""
-        with self._changed:
+        with self._lock:
             self.view = self.view._replace(**facts)  # type: ignore[arg-type]
-            self._changed.notify_all()
+        self._changed.ring()
 
     def start_asked(self) -> None:
         """A start was asked for: calls wait for it from now on. Any thread; `start_seen` follows."""
-        with self._changed:
+        with self._lock:
             self._asked += 1
 
     def start_seen(self) -> None:
         """A start that was asked for was carried out, or turned out to be none."""
-        with self._changed:
+        with self._lock:
             self._asked -= 1
-            self._changed.notify_all()
+        self._changed.ring()
 
     @property
     def coming(self) -> bool:
         """Whether a start is under way; a ready plugin without a connection is about to change its state."""
+        if self._asked > 0:  # looked at first: where it is not so, the view below is what came of it
+            return True
         view = self.view
-        return view.state in (S.STARTING, S.READY) or view.start_follows or self._asked > 0
+        return view.state in (S.STARTING, S.READY) or view.start_follows
 
     def wait(self, wanted: Callable[[], bool], timeout: Optional[float]) -> bool:
         """Wait until `wanted()`, at most `timeout` seconds; whether it is so."""
-        with self._changed:
-            return self._changed.wait_for(wanted, timeout)
+        return self._changed.wait_for(wanted, timeout)
 
     def settled(self) -> bool:
         """Whether every start that was asked for has led to a plugin that can be called, or to none."""
@@ -103,10 +108,11 @@ class Availability:
         if connection is not None:
             return connection
         while self.wait(self._answerable, deadline.left()):
+            coming = self.coming  # before the view, which is at least as new then
             view = self.view
             if view.connection is not None:
                 return view.connection
-            if not self.coming:
+            if not coming:
                 raise self.error(view)
         raise PluginTimeout(f"plugin {self._name!r} was still starting after {deadline.seconds:g} s", plugin=self._name)
 

@@ -10,6 +10,7 @@ from legacy_plugins.host.plugin import SupervisedPlugin
 from legacy_plugins.host.runtime import HostRuntime
 from legacy_plugins.host.status import PluginStatus
 from legacy_plugins.protocol.handshake import HandshakeResult
+from legacy_plugins.rpc import arguments
 from legacy_plugins.rpc.calls import Call
 from legacy_plugins.rpc.crash import CrashReport
 from legacy_plugins.rpc.deadline import Deadline
@@ -47,6 +48,10 @@ class PluginClient:
         (`PluginCrashed` where the plugin died meanwhile, `PluginBusy`), `ProtocolError`; `TypeError` or `ValueError`
         for params that are not JSON.
         """
+        arguments.method_name(method)
+        if on_progress is not None:
+            arguments.function(on_progress, "on_progress")
+        timeout = arguments.seconds(timeout, zero=False)
         plugin = self._used()
         deadline = Deadline(_seconds(timeout, plugin))
         connection = plugin.available.view.connection or plugin.available.connection(deadline)
@@ -59,12 +64,17 @@ class PluginClient:
         `cancel()` tells the plugin (`$/cancelRequest`). Done-callbacks and `on_progress` run on the dispatch thread.
         Waits only for a start that is under way. Raises as `request` does for what is known at once.
         """
+        arguments.method_name(method)
+        if on_progress is not None:
+            arguments.function(on_progress, "on_progress")
+        timeout = arguments.seconds(timeout, zero=False)
         plugin = self._used()
         deadline = Deadline(_seconds(timeout, plugin))
         return plugin.available.connection(deadline).submit(method, params, deadline, on_progress)
 
     def notify(self, method: str, params: Any = None) -> None:
         """Tell the plugin something; no answer comes. Raises as `request` does for what is known at once."""
+        arguments.method_name(method)
         plugin = self._used()
         plugin.available.connection(Deadline(_seconds(None, plugin))).notify(method, params)
 
@@ -74,6 +84,7 @@ class PluginClient:
         A disabled plugin stays disabled, and a failed one failed: `enable()` and `restart()` are what starts them.
         `timeout`: seconds.
         """
+        timeout = arguments.seconds(timeout)
         self._used().start()
         self._settle(wait, timeout)
 
@@ -90,16 +101,19 @@ class PluginClient:
 
     def enable(self, wait: bool = True, timeout: Optional[float] = None) -> None:
         """Start a disabled plugin; does nothing for another."""
+        timeout = arguments.seconds(timeout)
         self._used().start(enable=True)
         self._settle(wait, timeout)
 
     def restart(self, wait: bool = True, timeout: Optional[float] = None) -> None:
         """Stop the plugin if it runs, and start it afresh, whatever state it is in."""
+        timeout = arguments.seconds(timeout)
         self._used().restart()
         self._settle(wait, timeout)
 
     def wait_ready(self, timeout: Optional[float] = None) -> None:
         """Wait until the plugin can be called. Raises `PluginTimeout`, or `PluginUnavailable` when it is not coming."""
+        timeout = arguments.seconds(timeout)
         plugin = self._used()
         plugin.available.connection(Deadline(plugin.start_seconds if timeout is None else timeout))
 
@@ -149,6 +163,7 @@ class PluginClient:
             plugin.available.wait(plugin.available.settled, plugin.start_seconds if timeout is None else timeout)
 
     def _end(self, timeout: Optional[float], *, disable: bool) -> None:
+        timeout = arguments.seconds(timeout)
         plugin = self._plugin()
         departure = plugin.stop("disable" if disable else "stop", grace=plugin.grace(timeout), disable=disable)
         seconds = plugin.stop_seconds if timeout is None else timeout
@@ -158,8 +173,4 @@ class PluginClient:
 
 def _seconds(timeout: Optional[float], plugin: SupervisedPlugin) -> float:
     """A call's time-out in seconds; never endless."""
-    if timeout is None:
-        return plugin.config.rpc_timeout_ms / 1000
-    if not 0 < timeout < 1e9:
-        raise ValueError(f"the time-out must be a positive number of seconds, not {timeout!r}")
-    return timeout
+    return plugin.config.rpc_timeout_ms / 1000 if timeout is None else timeout

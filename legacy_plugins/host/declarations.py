@@ -5,24 +5,28 @@ Pure but for the cached validators. Every refusal is a `HandshakeFailed` that sa
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, Tuple
+from typing import Any, Mapping, Sequence, Tuple
 
 from legacy_plugins import schemas
 from legacy_plugins.config.model import PluginConfig
 from legacy_plugins.errors import HandshakeFailed, InvalidMessage
 from legacy_plugins.protocol.codec import JsonCodec
 from legacy_plugins.protocol.handshake import HandshakeResult, RouteDeclaration, parse_routes
+from legacy_plugins.protocol.patterns import globs
 from legacy_plugins.schemas.bodies import check_body_schema
 
 _MAX_TOLD = 5
 #: JSON text of all routes' schemas together. Checking it takes up to a quarter of a minute of the plugin's own start.
 MAX_SCHEMA_CHARACTERS = 1024 * 1024
+#: Segments of all routes' paths together: 2,000 routes of five, or 1,000 of ten. A request may look at each.
+MAX_SEGMENTS = 10_000
 _codec = JsonCodec()
 
 
 def check_handshake(config: PluginConfig, answer: Any) -> HandshakeResult:
     """The plugin's metadata; raises `HandshakeFailed`."""
     _check_shape(config, "handshake-result", "the answer to plugin/handshake", answer)
+    _check_segments(config, answer.get("routes") or ())
     try:
         result = HandshakeResult.parse(answer)
     except InvalidMessage as error:
@@ -32,6 +36,7 @@ def check_handshake(config: PluginConfig, answer: Any) -> HandshakeResult:
         if expected is not None and not (given == expected or (key == "version" and given.startswith(expected))):
             raise _failed(config, f"its {key} is {given!r}, the configuration expects {expected!r} (expect.{key})")
     _check_bodies(config, result.routes)
+    globs(result.events)  # made ready here, once, since this thread is the plugin's own
     return result
 
 
@@ -44,6 +49,7 @@ def check_ready(config: PluginConfig, result: HandshakeResult, params: Any) -> H
         changes["routes"] = _routes(config, params["routes"])
     if params.get("events") is not None:
         changes["events"] = tuple(params["events"])
+        globs(changes["events"])
     return dataclasses.replace(result, **changes)
 
 
@@ -53,6 +59,7 @@ def configured(config: PluginConfig) -> HandshakeResult:
 
 
 def _routes(config: PluginConfig, declared: Any) -> Tuple[RouteDeclaration, ...]:
+    _check_segments(config, declared)
     try:
         routes = parse_routes(declared)
     except InvalidMessage as error:
@@ -64,9 +71,17 @@ def _routes(config: PluginConfig, declared: Any) -> Tuple[RouteDeclaration, ...]
 def _check_shape(config: PluginConfig, schema: str, what: str, value: Any) -> None:
     faults = sorted(schemas.validator(schema).iter_errors(value), key=lambda fault: list(map(str, fault.absolute_path)))
     if faults:
-        told = [f"at /{'/'.join(map(str, fault.absolute_path))}: {fault.message[:200]}" for fault in faults[:_MAX_TOLD]]
+        places = ["".join(f"/{step}" for step in fault.absolute_path) or "its top" for fault in faults[:_MAX_TOLD]]
+        told = [f"at {place}: {fault.message[:200]}" for place, fault in zip(places, faults)]
         more = f" (and {len(faults) - _MAX_TOLD} more)" if len(faults) > _MAX_TOLD else ""
         raise _failed(config, f"{what} does not fit its schema: {'; '.join(told)}{more}")
+
+
+def _check_segments(config: PluginConfig, declared: Sequence[Mapping[str, Any]]) -> None:
+    segments = sum(route["path"].count("/") for route in declared)
+    if segments > MAX_SEGMENTS:
+        raise _failed(config, f"the paths of its {len(declared)} routes have {segments} segments together, the most is "
+                      f"{MAX_SEGMENTS}")
 
 
 def _check_bodies(config: PluginConfig, routes: Tuple[RouteDeclaration, ...]) -> None:

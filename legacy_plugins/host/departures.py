@@ -1,15 +1,15 @@
 """What a stop waits for: the processes that ran when it was carried out, and no others.
 
-A plugin that was stopped may have been started again before whoever stopped it looks; its state would tell him
+A plugin that was stopped may have been started again before whoever stopped it looks; its state would tell them
 nothing. Made and waited for by any thread, filled and checked on the supervising thread.
 """
 from __future__ import annotations
 
 import logging
-import threading
 from typing import Iterable, List, Protocol, Tuple
 
 from legacy_plugins.rpc.deadline import Deadline
+from legacy_plugins.rpc.latch import Latch
 
 _log = logging.getLogger("legacy_plugins.host")
 #: How long killed processes may take to be gone, in seconds.
@@ -20,7 +20,7 @@ class Departure:
     """One stop of one plugin. `over`: set once its processes are gone, and the state says so."""
 
     def __init__(self) -> None:
-        self.over = threading.Event()
+        self.over = Latch()
         self.incarnations: Tuple[object, ...] = ()
 
 

@@ -16,13 +16,13 @@ import uuid
 from collections import OrderedDict, deque
 from dataclasses import dataclass
 from datetime import datetime, timezone
-from fnmatch import fnmatchcase
 from typing import Any, Callable, Deque, List, Mapping, NamedTuple, Optional, Tuple
 
 from legacy_plugins.config.policies import EventPolicy
 from legacy_plugins.errors import FrameTooLarge, PluginBusy, PluginError
 from legacy_plugins.protocol.codec import JsonCodec, quoted
 from legacy_plugins.protocol.handshake import ON_EVENT
+from legacy_plugins.protocol.patterns import Globs, globs
 from legacy_plugins.rpc.connection import Connection
 from legacy_plugins.rpc.outbox import Entry
 
@@ -103,7 +103,7 @@ class EventQueue:
         self._policy = policy
         self._max_bytes = max_bytes
         self._closed: Optional[str] = "the plugin is not started"  # why nothing is taken
-        self._declared: Tuple[str, ...] = ()  # what the plugin's handshake asks for
+        self._declared: Optional[Globs] = None  # what the plugin's handshake asks for; None: all
         self._items: Deque[_Item] = deque()  # held, or not written yet; oldest first
         self._unconfirmed: OrderedDict[str, _Item] = OrderedDict()  # written, waiting for plugin/ackEvent
         self._bytes = 0
@@ -120,7 +120,7 @@ class EventQueue:
     def wants(self, event_type: str) -> bool:
         """Whether the plugin gets events of this type: the configuration's filter, narrowed by its handshake."""
         declared = self._declared
-        if declared and not any(fnmatchcase(event_type, pattern) for pattern in declared):
+        if declared is not None and not declared.match(event_type):
             return False
         return self._policy.wants(event_type)
 
@@ -178,9 +178,10 @@ class EventQueue:
         lost: List[_Loss] = []
         unwanted: List[EncodedEvent] = []
         never_sent = 0  # of the unwanted: numbers that nobody saw, whose gaps would mean losses
+        wanted = globs(declared) if declared else None
         with self._lock:
             self._prune()
-            self._declared, self._connection = declared, connection
+            self._declared, self._connection = wanted, connection
             items = sorted([*self._unconfirmed.values(), *self._items], key=lambda item: item.sequence)
             self._unconfirmed.clear()
             self._items.clear()

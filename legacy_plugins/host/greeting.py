@@ -26,12 +26,13 @@ class Greeting:
 
     Then one of `ready(metadata)` and `failed(error)` is called, unless `stop` comes first. `post(step, *args)` and
     `later(delay, step)` take a step on the supervising thread; `blame(error)` is told there of a defect of ours.
+    `clean(text)`: a text with parts of the plugin's as it may be logged.
     """
 
     def __init__(self, config: PluginConfig, connection: Connection, *, post: Callable[..., None],
                  later: Callable[[float, Callable[[], None]], Timer], answered: Callable[[Any], None],
                  ready: Callable[[HandshakeResult], None], failed: Callable[[HandshakeFailed], None],
-                 blame: Callable[[Exception], None]) -> None:
+                 blame: Callable[[Exception], None], clean: Callable[[str], str]) -> None:
         self._config = config
         self._connection = connection
         self._post = post
@@ -40,6 +41,7 @@ class Greeting:
         self._ready = ready
         self._failed = failed
         self._blame = blame
+        self._clean = clean
         self._declared: Optional[HandshakeResult] = None  # the reader thread's
         self._timer: Optional[Timer] = None
         self._over = False
@@ -112,6 +114,7 @@ class Greeting:
     def _fail(self, error: HandshakeFailed) -> None:
         if not self._over:
             self.stop()
+            error.args = (self._clean(str(error)),)  # it quotes the plugin
             self._failed(error)
 
     def _never_ready(self) -> None:
@@ -125,7 +128,7 @@ class Greeting:
         if isinstance(error, PluginTimeout):
             why = f"no answer within {self._config.handshake_timeout_ms} ms (handshakeTimeoutMs)"
         elif isinstance(error, RpcError):
-            why = f"it answered with error {error.code}: {error.message[:200]}"
+            why = f"it answered with error {error.code}: {self._clean(error.message)[:200]}"
         else:
             why = str(error)
         return PassingFailure(name, message=f"the handshake of plugin {name!r} failed: {why}")

@@ -19,21 +19,27 @@ from legacy_plugins.rpc.calls import Call
 from legacy_plugins.rpc.connection import Connection
 from legacy_plugins.rpc.reactor import Timer
 
+#: Characters that are passed on of what a plugin says of its health.
+_MAX_TOLD = 500
+
 
 class HealthCheck:
     """Calls `on_sick(text)` once, after `failures` failed checks in a row.
 
     `post(step, *args)`, `later(delay, step)`: take a step on the supervising thread, now or in `delay` seconds.
+    `clean(text)`: what the plugin said, as it may be logged.
     """
 
     def __init__(self, connection: Connection, policy: HealthPolicy, notices: Notices, *, post: Callable[..., None],
-                 later: Callable[[float, Callable[[], None]], Timer], on_sick: Callable[[str], None]) -> None:
+                 later: Callable[[float, Callable[[], None]], Timer], on_sick: Callable[[str], None],
+                 clean: Callable[[str], str] = escape) -> None:
         self._connection = connection
         self._policy = policy
         self._notices = notices
         self._post = post
         self._later = later
         self._on_sick = on_sick
+        self._clean = clean
         self._failures = 0
         self._asked_at = 0.0
         self._timer: Optional[Timer] = None
@@ -86,10 +92,10 @@ class HealthCheck:
         if isinstance(error, MethodNotFound):
             return None
         if error is not None:
-            return str(error)
+            return self._clean(str(error))[:_MAX_TOLD]
         if not schemas.validator("health-result").is_valid(result):
             return "the answer does not fit its schema (status: ok, degraded or failing)"
-        told = escape(result.get("message", "")[:500])
+        told = self._clean(result.get("message", ""))[:_MAX_TOLD]
         if result["status"] == "degraded":
             self._warn("plugin %r is degraded: %s", self._connection.name, told)
         return f"it says that it is failing: {told}" if result["status"] == "failing" else None

@@ -9,6 +9,7 @@ of the host in any step ends the process, and so ends in a report.
 """
 from __future__ import annotations
 
+import dataclasses
 import logging
 import time
 from collections import deque
@@ -74,7 +75,7 @@ class Incarnation:
         self._reactor = around.reactor
         self._greeting = Greeting(config, self.connection, post=self.post, later=self.later,
                                   answered=voice.on_handshake_answer, ready=self._become_ready, failed=self._fail,
-                                  blame=self._blame)
+                                  blame=self._blame, clean=log.clean)
         voice.belongs_to(self)
         self._notice_armed = False
         self._fault_times: Deque[float] = deque(maxlen=config.faults.limit)
@@ -199,7 +200,8 @@ class Incarnation:
         self.ready_since = time.monotonic()
         if self.config.health.enabled and self.config.handshake != "none":
             self._health = HealthCheck(self.connection, self.config.health, self._around.notices, post=self.post,
-                                       later=self.later, on_sick=lambda text: self.end(EndReason(text, "unhealthy")))
+                                       later=self.later, on_sick=lambda text: self.end(EndReason(text, "unhealthy")),
+                                       clean=self.log.clean)
             self._health.start()
         self.owner.on_ready(self)
 
@@ -215,6 +217,7 @@ class Incarnation:
 
     def _conclude(self, status: Optional[ExitStatus], reason: EndReason) -> Callable[[], PluginError]:
         name = self.config.name
+        reason = dataclasses.replace(reason, text=self.log.clean(reason.text))  # a fault quotes what broke the rules
         self._desk.close()
         if self.asked_to_end is not None and reason.fault is None:
             text = f"plugin {name!r} was stopped while the call was in flight ({self.asked_to_end})"

@@ -15,7 +15,7 @@ from collections import deque
 from typing import Callable, Deque, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 from legacy_plugins.config.policies import LogPolicy
-from legacy_plugins.host.log_lines import LEVELS, TRUNCATED, LineParser, Redactor, quote_line
+from legacy_plugins.host.log_lines import LEVELS, TRUNCATED, LineParser, Redactor, escape, quote_line
 from legacy_plugins.transport.lines import Line, LineSplitter
 
 #: How many bytes the tail of one plugin may have.
@@ -249,6 +249,10 @@ class PluginLog:
             entries = self._tail.entries(pid)
         return tuple(quote_line(line.text_bytes, self._redact) + (TRUNCATED if line.truncated else "")
                      for line in self._tail.lines(entries))
+
+    def clean(self, text: str) -> str:
+        """What the plugin said in another way than by a line, as its lines are logged: redacted, escaped, one line."""
+        return escape(self._redact(text))
 
     def _stream(self, pid: int) -> _Stream:
         with self._lock:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
-from typing import Any, Callable, Mapping, Union
+from typing import Any, Callable, Mapping, Optional, Union
 
 from legacy_plugins.host.plugin_host import PluginHost
 
@@ -24,7 +24,7 @@ def find_host(source: HostSource) -> PluginHost:
 
     Raises `LookupError` that says what was found in its place; what importing a named module raises, it raises.
     """
-    found = _named(source) if isinstance(source, str) else source
+    found: Any = _named(source) if isinstance(source, str) else source
     host = _host_of(found)
     if host is None and _is_factory(found):
         found = found()
@@ -35,7 +35,7 @@ def find_host(source: HostSource) -> PluginHost:
     return host
 
 
-def _host_of(found: Any) -> Any:
+def _host_of(found: Any) -> Optional[PluginHost]:
     """The host that an object is or has; None where it has none."""
     if isinstance(found, PluginHost):
         return found

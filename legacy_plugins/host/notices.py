@@ -12,6 +12,7 @@ from typing import Any, Callable, ContextManager, Optional
 from blinker import Signal
 
 from legacy_plugins import signals
+from legacy_plugins.host.log_lines import escape
 from legacy_plugins.rpc.dispatcher import Dispatcher
 
 ReceiverContext = Callable[[], ContextManager[Any]]
@@ -81,4 +82,8 @@ def log_later(dispatcher: Dispatcher, level: int, text: str, *args: Any, plugin:
 
 
 def _write(level: int, text: str, args: Any, trace: Any, facts: Any) -> None:
+    message = text % args if args else text
+    safe = escape(message)
+    if safe != message:  # whatever a plugin was quoted with, one record stays one line
+        text, args = "%s", (safe,)
     _log.log(level, text, *args, exc_info=trace, extra=facts)

@@ -22,9 +22,10 @@ from legacy_plugins.host.notices import ReceiverContext
 from legacy_plugins.host.reload import ReloadReport
 from legacy_plugins.host.routes import PluginRoute
 from legacy_plugins.host.runtime import HostRuntime
-from legacy_plugins.host.services import Service
+from legacy_plugins.host.services import Service, checked_name, checked_service
 from legacy_plugins.host.status import PluginStatus
 from legacy_plugins.host.subscriptions import PayloadFunction, Subscriptions
+from legacy_plugins.rpc import arguments
 from legacy_plugins.transport import descriptors
 from legacy_plugins.transport.per_process import PerProcess
 
@@ -44,12 +45,16 @@ class PluginHost:
     def __init__(self, config: ConfigSource, *, name: str = "legacy-plugins", version: Optional[str] = None,
                  services: Optional[Mapping[str, Service]] = None, base_dir: Optional[str] = None,
                  trust: Optional[Iterable[str]] = None) -> None:
+        for what, text in (("name", name), ("version", version)):
+            if text is not None and not isinstance(text, str):
+                raise TypeError(f"the application's {what} is a text, not {text!r}")
         self.name = name
         self.version = version or _own_version()
         self._base_dir = base_dir
         self._trust = None if trust is None else tuple(trust)
         self.config = self._load(config)
-        self._services: Dict[str, Service] = dict(services or {})
+        self._services: Dict[str, Service] = {
+            checked_name(service): checked_service(fn) for service, fn in dict(services or {}).items()}
         self._doubles: Dict[str, Launcher] = {}
         #: What receivers of this host's signals run in; for integrations, which set it before the first use.
         self.receiver_context: ReceiverContext = nullcontext
@@ -67,6 +72,7 @@ class PluginHost:
 
         A plugin that fails does not raise here: `status()` says why. `timeout`: seconds.
         """
+        timeout = arguments.seconds(timeout)
         runtime = self.runtime()
         runtime.start()
         if wait:
@@ -75,7 +81,7 @@ class PluginHost:
     def stop(self, timeout: Optional[float] = None) -> None:
         """Stop all plugins, side by side, and wait until they are gone. Idempotent; bounded by `timeout` seconds, by
         default by the plugins' own time-outs. Nothing starts by itself afterwards."""
-        self.runtime().begin_stop("stop", timeout).finish()
+        self.runtime().begin_stop("stop", arguments.seconds(timeout)).finish()
 
     def __enter__(self) -> PluginHost:
         self.start()
@@ -155,7 +161,8 @@ class PluginHost:
 
         `event_type`: by default the signal's name. The payload is what `payload(sender, **kw)` returns, or the keyword
         arguments named in `fields`, or all of them. What is not JSON is logged and announced as `event_dropped`;
-        nothing is ever raised into the application's `send`.
+        nothing is ever raised into the application's `send`. Raises `TypeError` or `ValueError` for arguments of which
+        no event could ever be made.
         """
         self._subscriptions.connect(signal, event_type, fields, payload)
 
@@ -164,9 +171,14 @@ class PluginHost:
         self._subscriptions.disconnect(signal)
 
     def service(self, name: str) -> Callable[[_F], _F]:
-        """Decorator: plugins may call `fn(params, caller)` as `name`, where their configuration grants it."""
+        """Decorator: plugins may call `fn(params, caller)` as `name`, where their configuration grants it.
+
+        Raises `TypeError` without a name, and for a coroutine function: services are run by threads.
+        """
+        checked_name(name)
+
         def register(fn: _F) -> _F:
-            self._services[name] = fn
+            self._services[name] = checked_service(fn)
             return fn
         return register
 

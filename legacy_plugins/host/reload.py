@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import dataclasses
-import threading
 from dataclasses import dataclass, field
 from typing import Dict, List, Mapping, Optional, Tuple
 
@@ -15,6 +14,7 @@ from legacy_plugins.host.departures import Departure
 from legacy_plugins.host.lifecycle import PluginState
 from legacy_plugins.host.plugin import SupervisedPlugin
 from legacy_plugins.rpc.deadline import Deadline
+from legacy_plugins.rpc.latch import Latch
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class _Outcome:
     """What became of one plugin's replacement."""
 
     def __init__(self) -> None:
-        self.known = threading.Event()
+        self.known = Latch()
         self.error: Optional[PluginError] = None
 
     def tell(self, error: Optional[PluginError]) -> None:

@@ -126,16 +126,25 @@ class HostRuntime:
             old, new = self.plugins, {plugin.name: plugin for plugin in config.plugins}
             report = ReloadReport.between({name: plugin.config for name, plugin in old.items()}, config)
             self.config, self._launcher = config, launcher
-            if not any(plugin.touched for plugin in old.values()):  # nothing ever ran, and nothing has to now
-                self.plugins = {name: self._new(new[name]) for name in new}
-                for plugin in old.values():  # who has one in hand must not start what nobody would stop
-                    plugin.removed = True
-                return report
-            self._prepare()
-            self.plugins = {name: old.get(name) or self._new(new[name]) for name in new}
+            if any(plugin.touched for plugin in old.values()):
+                self._prepare()
+                self.plugins = {name: old.get(name) or self._new(new[name]) for name in new}
+                reload = self._begin_reload(report, old, new)
+            else:
+                reload = self._begin_anew(old, new)
             self._routes.changed()
-            reload = self._begin_reload(report, old, new)
         return report.with_failures(reload.finish(self._longest_start()))
+
+    def _begin_anew(self, old: Mapping[str, SupervisedPlugin], new: Mapping[str, PluginConfig]) -> Reload:
+        """With the lock held, where nothing ever ran: other plugins altogether, started where the host is in use."""
+        for plugin in old.values():  # who has one in hand must not start what nobody would stop
+            plugin.removed = True
+        self.plugins = {name: self._new(new[name]) for name in new}
+        running = self.started and not self.closed
+        reload = Reload(running)
+        for plugin in self.plugins.values() if running else ():
+            reload.add(plugin)
+        return reload
 
     def _begin_reload(self, report: ReloadReport, old: Mapping[str, SupervisedPlugin],
                       new: Mapping[str, PluginConfig]) -> Reload:

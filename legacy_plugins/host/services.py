@@ -24,6 +24,7 @@ from legacy_plugins.protocol.messages import (
     Request,
     RequestId,
 )
+from legacy_plugins.rpc import arguments
 from legacy_plugins.rpc.connection import Connection
 from legacy_plugins.rpc.deadline import Deadline
 from legacy_plugins.rpc.reactor import Reactor, Timer
@@ -33,6 +34,18 @@ _log = logging.getLogger("legacy_plugins.host")
 
 #: A function that plugins may call: `fn(params, caller)` returns JSON; it may raise `RpcError(code, message, data)`.
 Service = Callable[[Any, "Caller"], Any]
+
+
+def checked_name(name: Any) -> str:
+    """The name of a service; raises `TypeError` for what is none."""
+    if not isinstance(name, str) or not name:
+        raise TypeError(f"a service is registered under a name, as in @host.service('user/find'), not {name!r}")
+    return name
+
+
+def checked_service(fn: Any) -> Service:
+    """A service; raises `TypeError` for what cannot be called, or would return a coroutine that nobody awaits."""
+    return arguments.function(fn, "a service")
 
 
 class Caller:
@@ -46,12 +59,12 @@ class Caller:
         self.request_id = request_id
         self.deadline = deadline
         self._connection = connection
-        self._cancelled = threading.Event()
+        self._cancelled = False
 
     @property
     def cancelled(self) -> bool:
         """Whether the plugin has taken its request back, or its time is over; long services should look."""
-        return self._cancelled.is_set()
+        return self._cancelled
 
     def progress(self, value: Any) -> None:
         """Tell the plugin how far its request is (`$/progress`)."""
@@ -59,7 +72,7 @@ class Caller:
 
     def give_up(self) -> None:
         """Nobody waits for the answer any more."""
-        self._cancelled.set()
+        self._cancelled = True
 
 
 class _Job:

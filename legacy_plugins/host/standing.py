@@ -12,6 +12,7 @@ from legacy_plugins import signals
 from legacy_plugins.errors import PluginError
 from legacy_plugins.host.availability import Availability, View
 from legacy_plugins.host.lifecycle import NextStart, PluginState
+from legacy_plugins.host.log_lines import escape
 from legacy_plugins.host.notices import Notices
 from legacy_plugins.rpc.crash import CrashReport
 
@@ -40,6 +41,7 @@ class Standing:
 
     def become(self, state: PluginState, reason: str, **facts: Any) -> None:
         """Enter a state, or enter it anew. `facts`: of the new `View`; all others are forgotten."""
+        reason = escape(reason)  # it may quote the plugin
         since = self._available.view.since if state is self.state else time.time()
         old = self._available.change(View(state, reason, since, **facts))
         if S.READY in (state, old.state):

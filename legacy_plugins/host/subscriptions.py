@@ -11,6 +11,7 @@ from typing import Any, Callable, Dict, List, Mapping, Optional, Protocol, Seque
 from blinker import Signal
 
 from legacy_plugins import signals
+from legacy_plugins.rpc import arguments
 
 _log = logging.getLogger("legacy_plugins.host")
 
@@ -35,12 +36,12 @@ class Subscriptions:
     def connect(self, signal: Signal, event_type: Optional[str], fields: Optional[Sequence[str]],
                 payload: Optional[PayloadFunction]) -> None:
         """Broadcast each send of `signal`; see `PluginHost.connect`."""
-        name = event_type or getattr(signal, "name", None)
-        if not name:
-            raise ValueError("the signal has no name; give `event_type`")
+        name = _event_type(signal, event_type)
         if fields is not None and payload is not None:
             raise ValueError("give `fields` or `payload`, not both")
-        receiver = self._receiver(name, None if fields is None else tuple(fields), payload)
+        if payload is not None:
+            arguments.function(payload, "`payload`")
+        receiver = self._receiver(name, None if fields is None else _names(fields), payload)
         self._receivers.setdefault(id(signal), (signal, []))[1].append(receiver)
         signal.connect(receiver, weak=False)
 
@@ -54,6 +55,25 @@ class Subscriptions:
         def receive(sender: Any, **facts: Any) -> None:
             broadcast(self._host, event_type, lambda: chosen(sender, facts, fields, payload))
         return receive
+
+
+def _event_type(signal: Any, event_type: Any) -> str:
+    if not callable(getattr(signal, "connect", None)):
+        raise TypeError(f"what is connected is a blinker signal, not {signal!r}")
+    if event_type is not None and not isinstance(event_type, str):
+        raise TypeError(f"`event_type` is a text, not {event_type!r}")
+    name = event_type or getattr(signal, "name", None)
+    if not name:
+        raise ValueError("the signal has no name; give `event_type`")
+    return str(name)
+
+
+def _names(fields: Any) -> Tuple[str, ...]:
+    """A text is a sequence of texts, too: its letters."""
+    names = () if isinstance(fields, (str, bytes)) else tuple(fields)
+    if isinstance(fields, (str, bytes)) or not all(isinstance(name, str) for name in names):
+        raise TypeError(f"`fields` are the names of keyword arguments, as in fields=['folder'], not {fields!r}")
+    return names
 
 
 def chosen(sender: Any, facts: Mapping[str, Any], fields: Optional[Sequence[str]],

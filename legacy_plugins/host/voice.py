@@ -11,6 +11,7 @@ from typing import Any, Callable, Optional, Protocol
 from legacy_plugins import schemas
 from legacy_plugins.config.model import PluginConfig
 from legacy_plugins.host.events import EventQueue
+from legacy_plugins.host.log_lines import decode
 from legacy_plugins.host.logs import PluginLog
 from legacy_plugins.host.reports import PluginReports
 from legacy_plugins.host.services import ServiceDesk
@@ -24,13 +25,23 @@ from legacy_plugins.protocol.handshake import (
     READY,
     SHUTDOWN,
 )
-from legacy_plugins.protocol.messages import INTERNAL_ERROR, INVALID_PARAMS, Failure, Notification, Request
+from legacy_plugins.protocol.messages import (
+    INTERNAL_ERROR,
+    INVALID_PARAMS,
+    INVALID_REQUEST,
+    Failure,
+    Notification,
+    Request,
+)
 from legacy_plugins.protocol.peer import MessageFault
 from legacy_plugins.rpc.calls import CallOutcome
 from legacy_plugins.rpc.connection import Connection
 from legacy_plugins.rpc.conversation import ConversationHandler, EndReason
 
 _OWN_METHODS = frozenset((HANDSHAKE, HEALTH, SHUTDOWN))
+_NO_REQUEST = "it is a notification, which has no id and gets no answer"
+#: Bytes of a broken message that are searched for secrets before its beginning is quoted.
+_LOOKED_AT = 1024
 
 
 class Speaker(Protocol):
@@ -74,6 +85,9 @@ class PluginVoice(ConversationHandler):
                 connection.answer(request.id, {})
             else:
                 connection.refuse(request.id, INVALID_PARAMS, "no event of that id waits for an acknowledgement")
+        elif request.method in (READY, PUBLISH_EVENT):
+            self._reports.call_refused(request.method, _NO_REQUEST)
+            connection.refuse(request.id, INVALID_REQUEST, _NO_REQUEST)
         else:
             self._desk.handle(request, connection)
 
@@ -95,12 +109,12 @@ class PluginVoice(ConversationHandler):
         self._desk.declared = isinstance(answer, dict) and answer.get("reverseRpc") is True
 
     def on_fault(self, fault: MessageFault) -> None:
-        text = str(fault.error)
-        self._reports.fault(text, quote(fault.body), self._subject.pid)
+        text = self._log.clean(str(fault.error))
+        self._reports.fault(text, self._quoted(fault.body), self._subject.pid)
         self._subject.post(self._subject.fault_noted, text)
 
     def on_unassigned_error(self, failure: Failure) -> None:
-        self._reports.unassigned_error(failure.code, failure.message, self._subject.pid)
+        self._reports.unassigned_error(failure.code, self._log.clean(failure.message), self._subject.pid)
 
     def on_stray_output(self, line: bytes) -> None:
         self._log.line(line.rstrip(b"\r\n"), self._subject.pid or 0)
@@ -119,6 +133,10 @@ class PluginVoice(ConversationHandler):
     def _subject(self) -> Speaker:
         assert self._speaker is not None
         return self._speaker
+
+    def _quoted(self, body: bytes) -> str:
+        """The beginning of a message; more than is told is looked at for secrets, which may go on behind it."""
+        return quote(self._log.clean(decode(body[:_LOOKED_AT])).encode())
 
     def _acknowledge(self, params: Any) -> bool:
         event_id = params.get("eventId") if isinstance(params, dict) else None

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Mapping, Optional
 
 from legacy_plugins.errors import ConfigError, PluginCrashed, PluginError, PluginTimeout, PluginUnavailable
 from legacy_plugins.host.lifecycle import PluginState
+from legacy_plugins.host.log_lines import Redactor
 from legacy_plugins.http.access import Authorize, admitted
 from legacy_plugins.http.bodies import Body, decode_body, read_body
 from legacy_plugins.http.circuit import RouteCircuit
@@ -38,6 +39,8 @@ logger = logging.getLogger("legacy_plugins.http")
 
 # What routes may declare, and what the host answers for them; TRACE and CONNECT reach nobody.
 _METHODS = frozenset((*HTTP_METHODS, "OPTIONS"))
+# Characters of a reason that are looked at for secrets: more than are logged, and no more than takes a moment.
+_MAX_REASON = 4000
 # The methods that mean nothing without a body; the schema of a route that also has others is not asked of those.
 _WITH_BODY = ("POST", "PUT", "PATCH")
 
@@ -177,9 +180,15 @@ class HttpBridge:
         if problem.status >= 500:
             # A plugin that is down has been announced already; each request that finds it so is no news.
             level = logging.DEBUG if problem.status == 503 else logging.WARNING
-            log_failure(level, problem.status, problem.reason or problem.detail, method=visit.request.method,
+            log_failure(level, problem.status, self._reason(visit, problem), method=visit.request.method,
                         path=visit.request.path, plugin=visit.plugin, request_id=visit.request_id)
         return problem_response(problem, plugin=visit.plugin, request_id=visit.request_id)
+
+    def _reason(self, visit: _Visit, problem: HttpProblem) -> str:
+        """Why a request failed, for the log; it may quote the plugin, so its `logs.redact` applies."""
+        reason = (problem.reason or problem.detail)[:_MAX_REASON]
+        patterns = [plugin.logs.redact for plugin in self.host.config.plugins if plugin.name == visit.plugin]
+        return Redactor(patterns[0])(reason) if patterns else reason
 
 
 def _located(visit: _Visit, located: Optional[Located]) -> Located:

@@ -6,16 +6,15 @@ and plugins put into it. Any thread. Must not import a framework.
 from __future__ import annotations
 
 import logging
-import re
-from typing import Match, Optional
+from typing import Optional
+
+from legacy_plugins.host.log_lines import escape
 
 logger = logging.getLogger("legacy_plugins.http")
 
 _LONGEST_METHOD = 10
 _LONGEST_PATH = 200
 _LONGEST_REASON = 2000
-# Control characters, the line ends of Unicode, marks that turn the direction of text, and lone surrogates.
-_UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
 def log_failure(level: int, status: int, reason: str, *, method: str, path: str, plugin: Optional[str],
@@ -33,8 +32,4 @@ def log_failure(level: int, status: int, reason: str, *, method: str, path: str,
 def _shown(text: str, longest: int) -> str:
     """At most `longest` characters of a text, escaped so that it stays on its line."""
     cut = text if len(text) <= longest else f"{text[:longest]}..."
-    return _UNPRINTABLE.sub(_escaped, cut)
-
-
-def _escaped(match: Match[str]) -> str:
-    return match.group().encode("unicode_escape").decode("ascii")
+    return escape(cut)

@@ -19,7 +19,7 @@ from legacy_plugins.http.messages import HttpResponse
 PROBLEM_JSON = "application/problem+json"
 
 _LONGEST_MESSAGE = 500
-_UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+_UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 _Fields = Tuple[Tuple[str, str], ...]
 
 # The most specific class first; what clients are told instead of the error's own text, which is for the log.

@@ -135,12 +135,10 @@ def _options(url: str) -> Dict[str, Any]:
     if scheme == "memcached":
         import_module("pymemcache")
         return {"connect_timeout": TIMEOUT_SECONDS, "timeout": TIMEOUT_SECONDS}
-    if not scheme.startswith("redis"):
-        return {}
-    import_module("redis")
-    # Newer releases of it try three times with growing pauses, which would take seconds.
-    once = import_module("redis.retry").Retry(import_module("redis.backoff").NoBackoff(), 0)
-    return {"socket_connect_timeout": TIMEOUT_SECONDS, "socket_timeout": TIMEOUT_SECONDS, "retry": once}
+    if scheme.startswith("redis"):
+        import_module("redis")
+        return {"socket_connect_timeout": TIMEOUT_SECONDS, "socket_timeout": TIMEOUT_SECONDS}
+    return {}
 
 
 def _shown(url: str) -> str:
@@ -150,9 +148,8 @@ def _shown(url: str) -> str:
 
 
 def _reason(error: Exception, url: str) -> str:
-    """The error without the address, which some drivers quote, and without its password."""
-    text = str(error).replace(url, _shown(url))
-    parts = urlsplit(url)
+    """The error without what is secret in the address, which some drivers quote."""
+    text, parts = str(error), urlsplit(url)
     for secret in filter(None, (parts.netloc.rpartition("@")[0], parts.password, parts.query)):
         text = text.replace(secret, "[redacted]")
     return f"{type(error).__name__}: {' '.join(text.split())[:_LONGEST_REASON]}"

@@ -1,18 +1,17 @@
 """Which declared route a request means.
 
-Owns `RouteTable`: the routes of all ready plugins, built from the tuple that the host gives out and replaced whole when
-the host gives out another one, so that requests read it without a lock. Matching is werkzeug's, on segments that
-`paths` has decoded and checked; literal segments win over `{name}`, and `{name}` over `{name...}`, from left to right,
-with every werkzeug from 2.0 on. Nothing here answers with a redirect. Any thread. Must not look at plugins' states.
+Owns `RouteTable`: the routes of all ready plugins, made from the tuple that the host gives out and replaced whole when
+the host gives out another one, so that requests read it without a lock. A plugin's routes are a tree of segments, made
+at the first request for that plugin, in time and space linear in its declaration; finding one visits a branch once at
+most, so a plugin that declares thousands costs itself little and the others nothing. Segments are those that `paths`
+has decoded and checked; literal ones win over `{name}`, and `{name}` over `{name...}`, from left to right. Any thread.
+Must not look at plugins' states.
 """
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Dict, FrozenSet, List, Mapping, NamedTuple, Optional, Sequence, Tuple
+from typing import TYPE_CHECKING, Dict, FrozenSet, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
-from werkzeug.exceptions import HTTPException, MethodNotAllowed
-from werkzeug.routing import BaseConverter, Map, Rule
-
-from legacy_plugins.http.paths import Segments, joined
+from legacy_plugins.http.paths import Segments
 from legacy_plugins.http.problems import HttpProblem
 from legacy_plugins.http.validation import BodyValidator
 from legacy_plugins.protocol.handshake import RouteDeclaration
@@ -21,52 +20,74 @@ if TYPE_CHECKING:
     from legacy_plugins.host.routes import PluginRoute
 
 
-class _Segment(BaseConverter):
-    """`{name}`: one segment; `paths` has seen to it that none is empty."""
-
-    regex = "[^/]+"
-    weight = 100
-    part_isolating = True
-
-
-class _Rest(BaseConverter):
-    """`{name...}`: the rest of the path, one or more segments."""
-
-    regex = ".+"
-    weight = 200
-    part_isolating = False
-
-
 class Route:
-    """A declaration with what is made of it once: its werkzeug rule and its body's validator."""
+    """A declaration with what is made of it once: its parameters' places and its body's validator."""
 
     def __init__(self, declaration: RouteDeclaration) -> None:
         self.declaration = declaration
-        self.parameters: List[str] = []
         self.validator = BodyValidator(declaration.schema) if declaration.schema is not None else None
-        self.specificity: List[int] = []
-        parts = [self._part(segment) for segment in declaration.path.split("/")[1:]]
-        self.template = "/" + "/".join(parts)
+        self.segments = tuple(declaration.path.split("/")[1:]) if declaration.path != "/" else ()
+        self._parameters = [(index, segment[1:-1]) for index, segment in enumerate(self.segments)
+                            if segment.startswith("{")]
 
-    def _part(self, segment: str) -> str:
-        """A segment of the declaration in werkzeug's words, under a variable name that werkzeug takes in any case."""
+    def values(self, segments: Segments) -> Dict[str, str]:
+        """The decoded values of the parameters, in a path that this route takes."""
+        values = {}
+        for index, name in self._parameters:
+            if name.endswith("..."):
+                values[name[:-3]] = "/".join(segments[index:])
+            else:
+                values[name] = segments[index]
+        return values
+
+
+class _Branch:
+    """A place in the tree. `here`: the routes that end here, by method; `rest`: those that take any rest from here."""
+
+    __slots__ = ("literals", "parameter", "here", "rest")
+
+    def __init__(self) -> None:
+        self.literals: Dict[str, _Branch] = {}
+        self.parameter: Optional[_Branch] = None
+        self.here: Dict[str, Route] = {}
+        self.rest: Dict[str, Route] = {}
+
+    def add(self, route: Route) -> None:
+        """Enter a route; this is the tree's root."""
+        branch, ends = self, self.here
+        for segment in route.segments:
+            if segment.endswith("...}"):
+                ends = branch.rest
+                break
+            branch = branch._below(segment)
+            ends = branch.here
+        for method in route.declaration.methods:
+            ends.setdefault(method, route)
+
+    def _below(self, segment: str) -> _Branch:
         if not segment.startswith("{"):
-            self.specificity.append(0)
-            return segment
-        name = segment[1:-1]
-        rest = name.endswith("...")
-        self.specificity.append(2 if rest else 1)
-        self.parameters.append(name[:-3] if rest else name)
-        return f"<{'rest' if rest else 'segment'}:p{len(self.parameters) - 1}>"
+            return self.literals.setdefault(segment, _Branch())
+        self.parameter = self.parameter or _Branch()
+        return self.parameter
 
-
-class _RouteRule(Rule):
-    """A rule in the order that werkzeug 2.2 and later give it: the more literal first, segment by segment."""
-
-    def match_compare_key(self) -> Any:
-        """What werkzeug 2.0 and 2.1 sort by; later releases look at the segments one by one themselves."""
-        route: Route = self.endpoint
-        return route.specificity
+    def ends(self, segments: Segments) -> Iterator[Mapping[str, Route]]:
+        """The routes of a path, by method: first those that are to be preferred. This is the tree's root."""
+        waiting: List[Tuple[_Branch, int]] = [(self, 0)]
+        while waiting:
+            branch, taken = waiting.pop()
+            if taken < 0:
+                yield branch.rest
+            elif taken == len(segments):
+                if branch.here:
+                    yield branch.here
+            else:  # what is to be looked at first is put last
+                if branch.rest:
+                    waiting.append((branch, -1))
+                if branch.parameter is not None:
+                    waiting.append((branch.parameter, taken + 1))
+                literal = branch.literals.get(segments[taken])
+                if literal is not None:
+                    waiting.append((literal, taken + 1))
 
 
 class Match(NamedTuple):
@@ -78,43 +99,43 @@ class Match(NamedTuple):
 
 
 class PluginRoutes:
-    """The routes of one plugin. Immutable once made."""
+    """The routes of one plugin. Making it costs nothing; two first requests at once may both grow the same tree."""
 
     def __init__(self, declarations: Tuple[RouteDeclaration, ...]) -> None:
         self.declarations = declarations
-        rules = []
-        for declaration in declarations:
-            route = Route(declaration)
-            rules.append(_RouteRule(route.template, endpoint=route, methods=declaration.methods))
-        routes = Map(rules, strict_slashes=False, merge_slashes=False, redirect_defaults=False,
-                     converters={"segment": _Segment, "rest": _Rest})
-        routes.update()  # sorts now, under werkzeug's lock; a later match takes none
-        self._adapter = routes.bind("")
+        self._grown: Optional[_Branch] = None
+
+    def _tree(self) -> _Branch:
+        tree = self._grown
+        if tree is None:
+            tree = _Branch()
+            for declaration in self.declarations:
+                tree.add(Route(declaration))
+            self._grown = tree
+        return tree
 
     def match(self, segments: Segments, method: str) -> Match:
         """The route of a path below the plugin's prefix; raises `HttpProblem` 404, or 405 with Allow.
 
         HEAD reaches the GET route as GET; a route that declares HEAD alone gets HEAD.
         """
-        attempts = ("GET", "HEAD") if method == "HEAD" else (method,)
-        for attempt in attempts:
-            try:
-                route, values = self._adapter.match(joined(segments), method=attempt)
-            except MethodNotAllowed:
-                continue
-            except HTTPException:
-                raise HttpProblem(404, "there is no such route") from None
-            return Match(route, attempt, _named(route, values))
-        raise not_allowed(self.allowed(segments))
+        tree = self._tree()
+        for attempt in ("GET", "HEAD") if method == "HEAD" else (method,):
+            for ends in tree.ends(segments):
+                route = ends.get(attempt)
+                if route is not None:
+                    return Match(route, attempt, route.values(segments))
+        methods = self.allowed(segments)
+        if not methods:
+            raise HttpProblem(404, "there is no such route")
+        raise not_allowed(methods)
 
     def allowed(self, segments: Segments) -> FrozenSet[str]:
         """The methods that routes of this path take, with those that the host answers; none where no route matches."""
-        declared = frozenset(self._adapter.allowed_methods(joined(segments)))
-        return declared and declared | {"OPTIONS"}
-
-
-def _named(route: Any, values: Mapping[str, str]) -> Dict[str, str]:
-    return {name: values[f"p{index}"] for index, name in enumerate(route.parameters)}
+        declared = {method for ends in self._tree().ends(segments) for method in ends}
+        if "GET" in declared:
+            declared.add("HEAD")
+        return frozenset(declared and declared | {"OPTIONS"})
 
 
 def not_allowed(methods: FrozenSet[str]) -> HttpProblem:
@@ -148,7 +169,7 @@ class RouteTable:
 
 
 def _by_plugin(routes: Sequence[PluginRoute]) -> Dict[str, Tuple[RouteDeclaration, ...]]:
-    grouped: Dict[str, Tuple[RouteDeclaration, ...]] = {}
+    grouped: Dict[str, List[RouteDeclaration]] = {}
     for entry in routes:
-        grouped[entry.plugin] = (*grouped.get(entry.plugin, ()), entry.route)
-    return grouped
+        grouped.setdefault(entry.plugin, []).append(entry.route)
+    return {name: tuple(declarations) for name, declarations in grouped.items()}

@@ -15,12 +15,18 @@ from jsonschema import Draft202012Validator
 _MAX_QUOTED = 60
 _MAX_NAMES = 5
 
+
+def is_number(value: Any) -> bool:
+    """Whether it is a JSON number; Python's booleans are integers."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
 _TYPES: Dict[str, Callable[[Any], bool]] = {
     "array": lambda value: isinstance(value, list),
     "boolean": lambda value: isinstance(value, bool),
     "integer": lambda value: is_number(value) and (isinstance(value, int) or value.is_integer()),
     "null": lambda value: value is None,
-    "number": lambda value: is_number(value),
+    "number": is_number,
     "object": lambda value: isinstance(value, dict),
     "string": lambda value: isinstance(value, str),
 }
@@ -32,11 +38,6 @@ class Assertion(NamedTuple):
     holds: Callable[[Any], bool]
     text: Callable[[Any], str]
     cost: int = 1
-
-
-def is_number(value: Any) -> bool:
-    """Whether it is a JSON number; Python's booleans are integers."""
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
 def told(value: Any) -> str:
@@ -112,7 +113,7 @@ def _bound(fits: Callable[[Any, Any], bool], text: str) -> Callable[[Any], Asser
     return make
 
 
-def _size(kind: type, fits: Callable[[int, Any], bool], text: str) -> Callable[[Any], Assertion]:
+def _size(kind: Any, fits: Callable[[int, Any], bool], text: str) -> Callable[[Any], Assertion]:
     def make(limit: Any) -> Assertion:
         return Assertion(lambda value: not isinstance(value, kind) or fits(len(value), limit),
                          lambda value: f"{told(value)} has {len(value)} {text} {limit}")

@@ -26,7 +26,7 @@ def compiled(schema: Mapping[str, Any]) -> Node:
             continue
         rules = [_rule(nodes, pointer, found, keyword) for keyword in found
                  if keyword in ASSERTIONS or keyword in APPLICATORS]
-        rules += [_reference(nodes[target]) for target in targets.get(pointer, ())]
+        rules += [nodes[target].holds for target in targets.get(pointer, ())]
         node.rules = tuple(rules)
         node.late = tuple(LATE[keyword](Place(nodes, pointer, found, keyword)) for keyword in LATE
                           if keyword in found)
@@ -57,7 +57,3 @@ def _asserted(assertion: Assertion) -> Rule:
         return False
 
     return rule
-
-
-def _reference(node: Node) -> Rule:
-    return lambda value, run, seen: node.holds(value, run, seen)

@@ -21,7 +21,7 @@ MAX_FAULTS = 50
 #: of a second. `[1,1,...]` under three keywords an item takes two a byte.
 BASE_STEPS = 20_000
 STEPS_PER_BYTE = 2
-MAX_STEPS = 2_000_000
+MAX_STEPS = 2_200_000
 
 
 class BodyValidator:

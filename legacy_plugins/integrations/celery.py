@@ -20,9 +20,9 @@ def connect_signals(host: HostSource, *, wait: Optional[float] = None) -> None:
     """Have each child of the pool start the plugins of `host` (see `find_host`), and stop them at its end.
 
     Call it where the Celery application is made. `wait`: for how long a child waits for its plugins before it takes
-    tasks, in seconds, at most three quarters of Celery's `worker_proc_alive_timeout`, which is also the default; plugins
-    that are not ready by then come up meanwhile, and calls wait for them. The solo pool sends the first signal in the
-    worker itself; the pools of threads and greenlets send neither: there plugins start at first use.
+    tasks, in seconds, at most three quarters of Celery's `worker_proc_alive_timeout`, which is also the default;
+    plugins that are not ready by then come up meanwhile, and calls wait for them. The solo pool sends the first signal
+    in the worker itself; the pools of threads and greenlets send neither: there plugins start at first use.
 
     Raises `ImportError` where Celery is not installed.
     """

@@ -46,7 +46,7 @@ class _WorkerHooks:
         self._started: Set[int] = set()  # the processes that this started plugins in
 
     def loaded(self) -> None:
-        """The application is being imported: before there are workers, or (`lazy-apps`) in one, after the hook's time."""
+        """The application is imported: before there are workers, or (`lazy-apps`) in one, too late for the hook."""
         self._start(wait=False)
 
     def post_fork(self) -> None:

@@ -6,6 +6,7 @@ answer, a caller whose patience ended, `cancel`, the time-out of a submitted cal
 from __future__ import annotations
 
 import concurrent.futures
+import operator
 import os
 import threading
 import time
@@ -14,12 +15,14 @@ from typing import Any, Callable, Dict, List, NamedTuple, Optional, Tuple
 from legacy_plugins.errors import PluginError, PluginNotRunning
 from legacy_plugins.rpc.deadline import Deadline
 from legacy_plugins.rpc.dispatcher import Dispatcher
+from legacy_plugins.rpc.latch import Latch
 from legacy_plugins.rpc.outbox import Entry
 from legacy_plugins.rpc.reactor import Timer
 
 #: The ways in which a call ends.
 ANSWERED, FAILED, TIMED_OUT, CANCELLED, CRASHED = "answered", "failed", "timed_out", "cancelled", "crashed"
 OUTCOMES = (ANSWERED, FAILED, TIMED_OUT, CANCELLED, CRASHED)
+_Future = concurrent.futures.Future  # the hot path does without `super()`
 
 
 class TooManyCalls(Exception):
@@ -34,7 +37,18 @@ class TableClosed(Exception):
         self.error = error
 
 
-class Call(concurrent.futures.Future):  # type: ignore[type-arg]  # generic only from Python 3.9 on
+class _Condition(threading.Condition):
+    """Entered and left in C alone: a signal handler finds no moment at which it is taken and the `with` not begun."""
+
+    def __init__(self) -> None:
+        self._entered = threading.RLock()
+        super().__init__(self._entered)
+
+    __enter__ = property(operator.attrgetter("_entered.__enter__"))  # type: ignore[assignment]
+    __exit__ = property(operator.attrgetter("_entered.__exit__"))  # type: ignore[assignment]
+
+
+class Call(_Future):  # type: ignore[type-arg]  # generic only from Python 3.9 on
     """One request in flight. Works with `wait`, `as_completed` and `asyncio.wrap_future`.
 
     A forked child has a copy that nobody will end: asked for its result, it raises `PluginNotRunning`.
@@ -50,31 +64,52 @@ class Call(concurrent.futures.Future):  # type: ignore[type-arg]  # generic only
         self.on_progress = on_progress
         self.entry: Optional[Entry] = None
         self.timer: Optional[Timer] = None
+        self.over = Latch()  # what this library waits for; see there for why not the condition. Set after callbacks ran
+        self._condition = _Condition()  # `Future`'s own, which the reader needs when it ends the call
         self._table = table
         self._dispatcher = dispatcher
 
     def result(self, timeout: Optional[float] = None) -> Any:
         """What the other side answered, within `timeout` seconds; raises what the call failed with."""
-        self._check_process()
-        return super().result(timeout)
+        if self._table.owner != os.getpid():
+            self._check_inherited()
+        if not (self.over.is_set() or self.done() or self.over.wait(timeout)):
+            raise concurrent.futures.TimeoutError
+        return _Future.result(self)
 
     def exception(self, timeout: Optional[float] = None) -> Optional[BaseException]:
         """What the call failed with, None where it did not; raises `TimeoutError` after `timeout` seconds."""
-        self._check_process()
-        return super().exception(timeout)
+        if self._table.owner != os.getpid():
+            self._check_inherited()
+        if not (self.over.is_set() or self.done() or self.over.wait(timeout)):
+            raise concurrent.futures.TimeoutError
+        return _Future.exception(self)
+
+    def set_result(self, result: Any) -> None:
+        """For whoever has taken the call out of the table."""
+        _Future.set_result(self, result)
+        self.over.set()
+
+    def set_exception(self, exception: Optional[BaseException]) -> None:
+        """For whoever has taken the call out of the table."""
+        _Future.set_exception(self, exception)
+        self.over.set()
 
     def cancel(self) -> bool:
         """Give the call up; the plugin is told. False when it has ended already, other than by being cancelled."""
-        self._check_process()
+        if self._table.owner != os.getpid():
+            self._check_inherited()
         if self._table.take(self.id, CANCELLED) is None:
             return self.cancelled()
         super().cancel()
         self.set_running_or_notify_cancel()  # wakes `wait` and `as_completed`
+        self.over.set()
         self._table.given_up(self, CANCELLED)
         return True
 
-    def _check_process(self) -> None:
-        if self._table.owner != os.getpid() and self._table.find(self.id) is self:
+    def _check_inherited(self) -> None:
+        """In a forked child: what had ended before the fork has its result all the same."""
+        if self._table.find(self.id) is self:
             raise PluginNotRunning(message=f"the call of {self.method!r} belongs to the process from which this one "
                                    "was forked; make another one here")
 
@@ -100,7 +135,8 @@ class CallTable:
 
     def __init__(self, issue_id: Callable[[], int], max_pending: int, dispatcher: Dispatcher, *,
                  given_up: Callable[[Call, str], None]) -> None:
-        self._lock = threading.Lock()  # guards _pending, outcomes, the issuing of ids, _closed
+        # Guards _pending, outcomes, the issuing of ids, _closed. Re-entrant: a signal handler may make a call, too.
+        self._lock = threading.RLock()
         self._pending: Dict[int, Call] = {}
         self.owner = os.getpid()
         self._issue_id = issue_id
@@ -115,7 +151,7 @@ class CallTable:
         return len(self._pending)
 
     def make(self, method: str, deadline: Deadline, on_progress: Optional[Callable[[Any], None]] = None) -> Call:
-        """A call that is not pending yet: whoever holds it can give it up, at whatever point he is interrupted."""
+        """A call that is not pending yet: whoever holds it can give it up, at whatever point it is interrupted."""
         return Call(self, method, deadline, on_progress, self._dispatcher)
 
     def open(self, call: Call) -> None:

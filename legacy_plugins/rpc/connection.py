@@ -8,7 +8,6 @@ with `fail_pending`, so that callers find a state and a crash report that are tr
 """
 from __future__ import annotations
 
-import concurrent.futures
 import logging
 import threading
 import time
@@ -41,7 +40,6 @@ from legacy_plugins.transport.base import ByteStream
 from legacy_plugins.transport.greenlets import service_thread
 
 _log = logging.getLogger("legacy_plugins.rpc")
-_TIMEOUTS = (TimeoutError, concurrent.futures.TimeoutError)
 
 
 class Connection:
@@ -239,18 +237,14 @@ class Connection:
         return self._peer.codec.encode(params)
 
     def _wait(self, call: Call) -> None:
-        """Raises one of `_TIMEOUTS` when the call's time is over, by our clock: a lock's may differ, or jump."""
-        while True:
-            try:
-                call.exception(call.deadline.left())
-                return
-            except _TIMEOUTS:
-                if call.deadline.expired:
-                    raise
+        """Raises `TimeoutError` when the call's time is over, by our clock: a lock's may differ, or jump."""
+        while not call.over.wait(call.deadline.left()):
+            if call.deadline.expired:
+                raise TimeoutError
 
     def _give_up(self, call: Call, cause: BaseException) -> Any:
         """The caller stops waiting: it ends the call itself, unless an answer is just being set."""
-        timed_out = isinstance(cause, _TIMEOUTS) and call.deadline.expired
+        timed_out = isinstance(cause, TimeoutError) and call.deadline.expired
         outcome = TIMED_OUT if timed_out else CANCELLED
         if self.calls.take(call.id, outcome) is None:
             if timed_out and call.id:

@@ -10,18 +10,19 @@ from __future__ import annotations
 
 import logging
 import os
+import queue
 import threading
-from collections import deque
-from typing import Any, Callable, Deque, List, Optional, Tuple
+from typing import Any, Callable, List, Optional, Tuple
 
+from legacy_plugins.rpc.latch import Latch
 from legacy_plugins.transport.greenlets import service_thread
 from legacy_plugins.transport.per_process import PerProcess
 
-#: How many offers may wait.
+#: How many jobs may wait for offers to be taken.
 MAX_OFFERS = 10_000
 
 _log = logging.getLogger("legacy_plugins.rpc")
-_Job = Tuple[Callable[..., Any], Tuple[Any, ...], bool]
+_Job = Tuple[Callable[..., Any], Tuple[Any, ...]]
 
 
 class Dispatcher:
@@ -29,63 +30,53 @@ class Dispatcher:
 
     def __init__(self, max_offers: int = MAX_OFFERS) -> None:
         self._owner = os.getpid()
-        self._changed = threading.Condition()  # guards everything below
-        self._jobs: Deque[_Job] = deque()
-        self._offers = 0
+        self._jobs: queue.SimpleQueue[_Job] = queue.SimpleQueue()  # no lock of ours: a signal handler may post, or raise
         self._max_offers = max_offers
+        self._lock = threading.RLock()  # guards _thread; held while it is started
         self._thread: Optional[threading.Thread] = None
-        self._busy = False
 
     def post(self, callback: Callable[..., Any], *args: Any) -> None:
         """Run `callback(*args)`; never dropped."""
-        with self._changed:
-            self._append((callback, args, False))
+        self._jobs.put((callback, args))
+        if self._thread is None:
+            self._start()
 
     def offer(self, callback: Callable[..., Any], *args: Any) -> bool:
-        """Run `callback(*args)`, unless too many offers wait already; False when it was dropped."""
-        with self._changed:
-            if self._offers >= self._max_offers:
-                return False
-            self._offers += 1
-            self._append((callback, args, True))
-            return True
+        """Run `callback(*args)`, unless too much waits already; False when it was dropped."""
+        if self._jobs.qsize() >= self._max_offers:
+            return False
+        self.post(callback, *args)
+        return True
 
     def flush(self, timeout: float) -> bool:
         """Wait at most `timeout` seconds until all that was posted before has run; not from the thread itself."""
         if threading.current_thread() is self._thread:
             return False
-        done = threading.Event()
+        done = Latch()
         self.post(done.set)
         return done.wait(timeout)
 
-    def _append(self, job: _Job) -> None:
-        """With the lock held."""
-        self._jobs.append(job)
-        if self._thread is None:
-            self._start()
-        elif not self._busy:
-            self._changed.notify()
-
     def _start(self) -> None:
-        """With the lock held."""
-        self._thread = service_thread(self._run, "legacy-plugins-dispatch")
-        try:
-            self._thread.start()
-        except RuntimeError:  # no thread is left: the next job tries again. Or the interpreter ends: none will run
-            self._thread = None
+        with self._lock:
+            if self._thread is not None:
+                return
+            self._thread = service_thread(self._run, "legacy-plugins-dispatch")
+            try:
+                self._thread.start()
+            except RuntimeError:  # no thread is left: the next job tries again. Or the interpreter ends: none will run
+                self._thread = None
+            except BaseException:  # a signal handler: perhaps it runs, but then it learns below that it is not the one
+                self._thread = None
+                raise
 
     def _run(self) -> None:
+        with self._lock:
+            if self._thread is not threading.current_thread():
+                return
         while True:
-            with self._changed:
-                self._busy = False
-                while not self._jobs:
-                    self._changed.wait()
-                if self._owner != os.getpid():
-                    return
-                self._busy = True
-                callback, args, offered = self._jobs.popleft()
-                if offered:
-                    self._offers -= 1
+            callback, args = self._jobs.get()
+            if self._owner != os.getpid():
+                return
             for step in _around:
                 _do(step)
             _do(callback, *args)

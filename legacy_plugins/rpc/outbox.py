@@ -16,6 +16,7 @@ import time
 from collections import deque
 from typing import Any, Callable, Deque, List, Optional
 
+from legacy_plugins.rpc.latch import Latch
 from legacy_plugins.transport.base import ByteStream, StreamClosed
 from legacy_plugins.transport.stdio import block_sigpipe, sigpipe_kills
 
@@ -60,7 +61,7 @@ class Outbox:
         self._max_bytes = max_bytes
         self._on_broken = on_broken
         self._on_stall = on_stall
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # re-entrant: a signal handler may send, too
         self._changed = threading.Condition(self._lock)
         self._queue: Deque[Entry] = deque()
         self._rest: Optional[memoryview] = None  # of the first entry, when some of it has been written
@@ -75,7 +76,7 @@ class Outbox:
         self._senders_waiting = 0
         self.stalled_since: Optional[float] = None
         #: Set once nothing more will be written: all is flushed, or the time or the other side for it is gone.
-        self.finished = threading.Event()
+        self.finished = Latch()
 
     @property
     def queued_bytes(self) -> int:
@@ -137,7 +138,7 @@ class Outbox:
                 self._dropped += 1
                 entry.frame = b""  # it may stand behind one that is stuck for long
                 if self._dropped > _MANY_TAKEN_BACK and self._dropped * 2 > len(self._queue):
-                    self._queue = deque(other for other in self._queue if not other.dropped)
+                    self._queue = deque(other for other in list(self._queue) if not other.dropped)
                     self._dropped = 0
                 self._tell_senders()
             return True
@@ -241,7 +242,7 @@ class Outbox:
                 if self._queue and self._queue[0] is entry:
                     self._queue.popleft()
                 self._rest = self._writer = None
-            self._bytes = sum(len(waiting.frame) for waiting in self._queue)
+            self._bytes = sum(len(waiting.frame) for waiting in list(self._queue))
             self._changed.notify_all()
             lost = self._writer is entry
         if lost:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import logging
 import os
-import threading
 import time
 from collections import deque
 from typing import Any, Callable, Deque, Dict, Mapping, Optional, Sequence
@@ -20,6 +19,7 @@ from legacy_plugins.rpc.connection import Connection
 from legacy_plugins.rpc.conversation import ConnectionLimits, ConversationHandler, EndReason
 from legacy_plugins.rpc.crash import CrashReport, explain_spawn_error
 from legacy_plugins.rpc.ending import StopLadder, Teardown
+from legacy_plugins.rpc.latch import Latch
 from legacy_plugins.rpc.reactor import shared_reactor
 from legacy_plugins.rpc.workers import WorkerPool
 from legacy_plugins.transport import descriptors
@@ -49,7 +49,7 @@ class JsonRpcProcess(ConversationHandler):
         self._tail: Deque[bytes] = deque()
         self._started = time.monotonic()
         self._closing = False
-        self._ended = threading.Event()
+        self._ended = Latch()
         self._teardown: Optional[Teardown] = None
         self._ladder: Optional[StopLadder] = None
         self._owner = os.getpid()

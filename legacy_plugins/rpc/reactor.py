@@ -25,7 +25,6 @@ from legacy_plugins.transport.per_process import PerProcess
 
 _log = logging.getLogger("legacy_plugins.rpc")
 _LONGEST_SLEEP_SECONDS = 24 * 3600.0  # `poll` takes no more than 24 days
-_START_SECONDS = 0.1
 
 
 class Timer:
@@ -121,20 +120,17 @@ class Reactor:
         """With the lock held."""
         check_threads()
         wake = descriptors.open_pipe()
-        runs = threading.Event()
-        thread = service_thread(self._run, "legacy-plugins-supervisor", wake[0], runs)
+        thread = service_thread(self._run, "legacy-plugins-supervisor", wake[0])
         try:
             for fd in wake:
                 os.set_blocking(fd, False)
-            thread.start()
-        except BaseException:  # a signal handler may have raised when it runs already
-            if not runs.wait(_START_SECONDS):
-                for fd in wake:
-                    descriptors.close(fd)
-                raise
             self._wake, self._thread = wake[1], thread
+            thread.start()
+        except BaseException:  # a signal handler may raise when it runs already: it learns that it is not the one
+            self._wake, self._thread = -1, None
+            for fd in wake:
+                descriptors.close(fd)
             raise
-        self._wake, self._thread = wake[1], thread
 
     def _wake_by(self, at: float) -> None:
         """With the lock held: make sure that the thread is awake at `at`."""
@@ -145,8 +141,10 @@ class Reactor:
             except BlockingIOError:
                 pass  # full of wake-ups already
 
-    def _run(self, wake: int, runs: threading.Event) -> None:
-        runs.set()
+    def _run(self, wake: int) -> None:
+        with self._lock:  # whoever starts this thread holds it
+            if self._thread is not threading.current_thread():
+                return
         self._poll = select.poll()
         self._poll.register(wake, select.POLLIN)
         while True:

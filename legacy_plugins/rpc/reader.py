@@ -6,7 +6,6 @@ and waits for nothing but the stream, except to let a flood of notifications bac
 from __future__ import annotations
 
 import logging
-import threading
 from typing import Any, Callable, List, Optional
 
 from legacy_plugins.errors import ProtocolError, rpc_error
@@ -16,6 +15,7 @@ from legacy_plugins.protocol.peer import Event, MessageFault, Peer, StrayOutput
 from legacy_plugins.rpc.budget import MAX_FLOOD_SECONDS, MessageBudget
 from legacy_plugins.rpc.calls import ANSWERED, FAILED, CallTable
 from legacy_plugins.rpc.conversation import ConversationHandler, EndReason
+from legacy_plugins.rpc.latch import Latch
 from legacy_plugins.rpc.stalls import PartialWatch
 from legacy_plugins.transport.base import ByteStream
 
@@ -39,10 +39,10 @@ class Reader:
         self._finish = finish
         self._refuse = refuse
         self._end = end
-        self._stop_pause = threading.Event()
+        self._stop_pause = Latch()
         self.paused = False
         self.late_answers = 0
-        self.drained = threading.Event()
+        self.drained = Latch()
 
     def stop_pausing(self) -> None:
         """The conversation ends: read on at full speed. Any thread."""

@@ -1,7 +1,7 @@
 """A small bounded pool of daemon threads for requests that the other side makes of us.
 
-Threads start when they are first needed. There is no queue: what finds all threads busy is refused, so that a flood of
-requests becomes answers that say "busy" instead of memory. `concurrent.futures.ThreadPoolExecutor` is not used: it
+Threads start when they are first needed. Only so many jobs wait as its owner says, by default none: what finds all
+threads busy is refused then, so that a flood of requests becomes answers that say "busy" instead of memory. `concurrent.futures.ThreadPoolExecutor` is not used: it
 blocks the interpreter's exit, and refuses work during it.
 """
 from __future__ import annotations
@@ -32,7 +32,8 @@ class WorkerPool:
 
     def __init__(self, max_workers: int, *, name: str, max_waiting: int = 0) -> None:
         self._owner = os.getpid()  # gevent's greenlets live on in a forked child; they take no job there
-        self._changed = threading.Condition()  # guards everything below
+        self._lock = threading.RLock()  # guards everything below
+        self._changed = threading.Condition(self._lock)
         self._jobs: Deque[Tuple[Callable[..., Any], Tuple[Any, ...]]] = deque()
         self._max_workers = max_workers
         self._max_waiting = max_waiting
@@ -43,7 +44,7 @@ class WorkerPool:
 
     def submit(self, job: Callable[..., Any], *args: Any) -> bool:
         """Run `job(*args)` on a thread of the pool; False when all are busy, or the pool is closed."""
-        with self._changed:
+        with self._lock:
             if self._closed or self._running + len(self._jobs) >= self._max_workers + self._max_waiting:
                 return False
             self._jobs.append((job, args))
@@ -66,14 +67,14 @@ class WorkerPool:
 
     def close(self) -> None:
         """Take no more jobs; idle threads end at once, busy ones when their job is done. Does not wait."""
-        with self._changed:
+        with self._lock:
             self._closed = True
             self._jobs.clear()
             self._changed.notify_all()
 
     def _run(self) -> None:
         while True:
-            with self._changed:
+            with self._lock:
                 while not self._jobs and not self._closed:
                     self._changed.wait()
                 if not self._jobs or self._owner != os.getpid():
@@ -83,7 +84,7 @@ class WorkerPool:
                 self._running += 1
             afterwards = self._do(job, args)
             del job, args
-            with self._changed:
+            with self._lock:
                 self._running -= 1
             if isinstance(afterwards, Afterwards):
                 self._do(afterwards.run, ())

@@ -5,8 +5,9 @@ any thread reads it.
 """
 from __future__ import annotations
 
-from fnmatch import fnmatchcase
 from typing import Any, Callable, List, Mapping, Optional, Tuple
+
+from legacy_plugins.protocol.patterns import globs
 
 #: `fn(event)`; its return value is not used.
 EventHandler = Callable[["Event"], Any]
@@ -83,4 +84,4 @@ class Subscriptions:
 
     def handlers(self, event_type: str) -> List[EventHandler]:
         """Who gets an event of this type."""
-        return [handler for pattern, handler in self._entries if fnmatchcase(event_type, pattern)]
+        return [handler for pattern, handler in self._entries if globs((pattern,)).match(event_type)]

@@ -172,7 +172,7 @@ def fake_plugin(host: PluginHost, name: str, methods: Optional[Mapping[str, Call
     fake = FakePlugin(name, methods or {}, routes, answer)
     previous = host.substitute(name, fake.launch)
     runtime, client = host.runtime(), host.client(name)
-    before = client.state
+    before, coming = client.state, runtime.plugins[name].available.coming
     unused = runtime.mark_used()
     try:
         if fake.answer.get("ready") is False:  # the test sends `plugin/ready`
@@ -186,7 +186,7 @@ def fake_plugin(host: PluginHost, name: str, methods: Optional[Mapping[str, Call
         host.substitute(name, previous)
         if before is PluginState.DISABLED:
             client.disable()
-        elif before in (PluginState.STOPPED, PluginState.STOPPING):
+        elif before in (PluginState.STOPPED, PluginState.STOPPING) and not coming:
             client.stop()
         else:
             client.restart(wait=previous is not None)

@@ -11,6 +11,7 @@ before gevent patches `threading` dead-locks.
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import threading
 import weakref
@@ -72,15 +73,36 @@ def spawning(*fds: int) -> Iterator[None]:
     """While a child is spawned that gets the entered descriptors `fds`.
 
     Nothing forks meanwhile: a forked child would inherit the pipe on which `Popen` waits for the spawned one. And as
-    gevent's `Popen` forks through the hooks below, these leave `fds` alone.
+    gevent's `Popen` forks through the hooks below, these leave `fds` alone. The child blocks no signals, see below.
     """
     book = _books.get()
     with book.lock:
         book.open.difference_update(fds)
         try:
-            yield
+            with _nothing_blocked():
+                yield
         finally:
             book.open.update(fds)
+
+
+@contextmanager
+def _nothing_blocked() -> Iterator[None]:
+    """In this thread no signal is blocked, so that a child which is spawned meanwhile blocks none either.
+
+    A child inherits its spawner's mask, and that thread got it from whichever used plugins first: uWSGI's, for one,
+    block everything. SIGTERM would never reach a plugin then, and the guard's `wait` never return. What is pending at
+    this moment stays blocked: someone is about to take it with `sigwait`, and it must not strike here. What comes in
+    between does what it would do in the main thread, where Python's handlers run anyway.
+    """
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, ())
+    signal.pthread_sigmask(signal.SIG_SETMASK, before & signal.sigpending())
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def close(fd: int) -> None:

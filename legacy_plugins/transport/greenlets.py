@@ -47,7 +47,7 @@ def _serve(owner: int, run: Callable[..., None], args: Any) -> None:
     try:
         run(*args)
     finally:
-        if os.getpid() != owner:  # `threading` in a forked child does not know this greenlet, and chokes on its end
+        if os.getpid() != owner and cooperative():  # in a forked child `threading` chokes on its end
             _strays.append(threading.Event())
             _strays[-1].wait()
 

@@ -28,12 +28,12 @@ class PerProcess(Generic[T]):
 
     def get(self) -> T:
         """This process's; made now, if it was never asked for."""
-        key = (os.getpid(), threading.Lock)
-        value = self._values.get(key)
-        if value is None:
-            self.abandon_inherited()
-            value = self._values.setdefault(key, self._make())
-        return value
+        value = self._values.get((os.getpid(), threading.Lock))
+        return self._first() if value is None else value
+
+    def _first(self) -> T:
+        self.abandon_inherited()
+        return self._values.setdefault((os.getpid(), threading.Lock), self._make())
 
     def peek(self) -> Optional[T]:
         """This process's, None where it was never asked for."""

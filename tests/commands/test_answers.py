@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import json
 
-from legacy_plugins.commands.answers import listing
+from legacy_plugins.commands.answers import listing, printable
 
 
 def test_tables() -> None:
@@ -18,3 +18,9 @@ def test_json() -> None:
     rows = [{"name": "é", "restarts": 0}]
     assert json.loads(listing(rows, as_json=True)) == rows
     assert listing([], as_json=True) == "[]"
+
+
+def test_terminals() -> None:
+    """Line ends and tabs stay; what moves the cursor, or turns text round, is shown instead of done."""
+    assert printable("a\tb\né") == "a\tb\né"
+    assert printable("a\x1b[2J\r\nb\u202e") == "a\\x1b[2J\\r\nb\\u202e"

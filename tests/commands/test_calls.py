@@ -27,6 +27,15 @@ def test_a_result_is_json() -> None:
     assert host.log == [("start", True), ("stop",)]
 
 
+def test_nothing_of_a_plugins_moves_the_cursor() -> None:
+    """What a terminal would obey is escaped, and the result stays JSON."""
+    result = {"a": "\x9b2J \u202e é"}
+    answer = call(_host(result), "shop", "shop/add", "null", None)  # type: ignore[arg-type]
+    assert "\x9b" not in answer.text
+    assert "\u202e" not in answer.text
+    assert json.loads(answer.text) == result
+
+
 def test_failures() -> None:
     """An error passes, and the plugins are stopped; wrong params start none."""
     host = _host(errors.RpcError(-32601, "none"))

@@ -36,7 +36,8 @@ def test_an_answer_is_printed_whole() -> None:
     """Status line, fields, an empty line, the body; bytes that are no text are escaped."""
     answer = _request(Application())
     assert (answer.text, answer.exit_code) == ("200 OK\nContent-Type: a/b\nX-Y: 1\nX-Y: 2\n\nok", 0)
-    assert _request(Application(body=b"\xff\x00")).text.endswith("\n\n\\xff\x00")
+    assert _request(Application(body=b"\xff\x00")).text.endswith("\n\n\\xff\\x00")
+    assert _request(Application(body=b"a\r\nb\tc\x1b[2J\n\n")).text.endswith("\n\na\nb\tc\\x1b[2J")
     assert _request(Application("404 NOT FOUND")).exit_code == 1
     assert _request(Application("399 ODD")).exit_code == 0
 

@@ -29,8 +29,8 @@ def test_trust_that_is_odd(tmp_path: Path) -> None:
     trust = TrustConfig(directories=(str(tmp_path), missing, file), permissions="off")
     assert _doubts(trust=trust) == [
         "trust.permissions is off: whoever may write a plugin's file can run code as this user",
-        f"trust.directories names {missing!r}, which is no directory: no program in it can be started",
-        f"trust.directories names {file!r}, which is no directory: no program in it can be started"]
+        f"trust.directories names {missing!r}, which is no directory: nothing in it can be started",
+        f"trust.directories names {file!r}, which is no directory: nothing in it can be started"]
 
 
 def test_methods_that_may_not_be_called() -> None:

@@ -26,7 +26,8 @@ def site(request: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sit
 
 
 def _cases(folder: Path) -> Dict[str, str]:
-    return {name: lie.message.replace("%FILES%", str(folder / "files")) for name, lie in {**LIES, **DEADLY, "the-file": TRUTH}.items()}
+    told = {**LIES, **DEADLY, "the-file": TRUTH}
+    return {name: lie.message.replace("%FILES%", str(folder / "files")) for name, lie in told.items()}
 
 
 def _fill(files: Path) -> None:

@@ -13,9 +13,10 @@ from typing import Dict, List, NamedTuple, Optional, Tuple
 SECONDS = 30.0
 _STATUS = re.compile(rb"HTTP/1\.[01] ([1-5][0-9][0-9])(?: [\x20-\x7e]*)?\Z")
 _FIELD = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([\t\x20-\x7e\x80-\xff]*?)[ \t]*\Z")
-#: What servers, Flask and the library put on any answer themselves.
+#: What servers, frameworks and the library put on any answer themselves.
 OURS = frozenset({"server", "date", "connection", "keep-alive", "via", "content-length", "content-type",
-                  "x-content-type-options", "x-request-id"})
+                  "x-content-type-options", "x-request-id", "x-frame-options", "referrer-policy",
+                  "cross-origin-opener-policy"})
 
 
 class Answer(NamedTuple):

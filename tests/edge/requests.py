@@ -55,9 +55,11 @@ REQUESTS: Dict[str, Request] = {
     "length-twice": _post(b"Content-Length: 5\r\nContent-Length: 5", b"hello", "hello"),
     "length-list": _length(b"5, 5"), "length-plus": _length(b"+5"), "length-minus": _length(b"-5"),
     "length-hex": _length(b"0x5"), "length-text": _length(b"five"), "length-underline": _length(b"0_5"),
-    "length-float": _length(b"5.0"), "length-arabic": _length("\u0665".encode()), "length-zeros": _length(b"005", "hello"),
+    "length-float": _length(b"5.0"), "length-arabic": _length("\u0665".encode()),
+    "length-zeros": _length(b"005", "hello"),
     "length-huge": _length(b"9" * 30), "length-over": _length(b"2000000000"),
-    "chunk-size-text": _te(b"chunked", b"zz\r\nhello\r\n0\r\n\r\n"), "chunk-size-minus": _te(b"chunked", b"-5\r\nhello\r\n0\r\n\r\n"),
+    "chunk-size-text": _te(b"chunked", b"zz\r\nhello\r\n0\r\n\r\n"),
+    "chunk-size-minus": _te(b"chunked", b"-5\r\nhello\r\n0\r\n\r\n"),
     "chunk-size-prefix": _te(b"chunked", b"0x5\r\nhello\r\n0\r\n\r\n", "hello"),
     "chunk-without-end": _te(b"chunked\r\nConnection: close", b"5\r\nhelloXX0\r\n\r\n"),
     "chunk-extension": _te(b"chunked", b"5;a=b\r\nhello\r\n0\r\n\r\n", "hello"),
@@ -66,28 +68,39 @@ REQUESTS: Dict[str, Request] = {
     "body-of-a-get": _post(b"Content-Length: 5", b"hello", "hello")._replace(data=_post(
         b"Content-Length: 5", b"hello").data.replace(b"POST", b"GET", 1)),
     # fields
-    "identities": _get(b"X-Plugin-User: root\r\nX_Plugin_User: root\r\nX-Plugin-Anything: 1\r\nX-Forwarded-For: 10.9.9.9\r\n"
+    "identities": _get(b"X-Plugin-User: root\r\nX_Plugin_User: root\r\nX-Plugin-Anything: 1\r\n"
+                       b"X-Forwarded-For: 10.9.9.9\r\n"
                        b"X-Forwarded-Host: evil.example\r\nX-Forwarded-Prefix: /evil\r\nX-Real-IP: 10.9.9.9\r\n"
                        b"Forwarded: for=10.9.9.9;host=evil.example\r\nRemote-User: root\r\nRemote_Addr: 10.9.9.9\r\n"
-                       b"X-Remote-User: root\r\nScript-Name: /evil\r\nSCRIPT_NAME: /evil\r\nCookie: a=1\r\nAuthorization: x"),
+                       b"X-Remote-User: root\r\nScript-Name: /evil\r\nSCRIPT_NAME: /evil\r\nCookie: a=1\r\n"
+                       b"Authorization: x"),
     "connection": _get(b"Connection: Range, X-Secret, Accept\r\nRange: bytes=0-1\r\nX-Secret: 1\r\nAccept: a/b\r\n"
-                       b"Keep-Alive: 1\r\nTE: trailers\r\nTrailer: etag\r\nProxy-Authorization: x\r\nProxy-Connection: x"),
+                       b"Keep-Alive: 1\r\nTE: trailers\r\nTrailer: etag\r\nProxy-Authorization: x\r\n"
+                       b"Proxy-Connection: x"),
     "cookie-of-100-kB": _get(b"Cookie: " + b"a=b; " * 20_000), "field-of-100-kB": _get(b"Accept: " + b"a" * 100_000),
     "2000-fields": _get(b"\r\n".join(b"X-%d: 1" % number for number in range(2000))),
     "nul": _get(b"Accept: a\0b", bodies=NEVER), "carriage-return": _get(b"Accept: a\rb"),
-    "line-feed": _get(b"Accept: a\nX-Secret: b"), "folded": _get(b"Accept: a\r\n b"), "controls": _get(b"Accept: \x01\x7f", bodies=NEVER),
+    "line-feed": _get(b"Accept: a\nX-Secret: b"), "folded": _get(b"Accept: a\r\n b"),
+    "controls": _get(b"Accept: \x01\x7f", bodies=NEVER),
     "latin-1": _get(b"Accept: \xff\xe9"), "utf-8": _get("Accept: \u20ac".encode()), "no-colon": _get(b"Accept"),
-    "space-before-the-colon": _get(b"Accept : a"), "no-name": _get(b": a"), "types": _get(b"Content-Type: a/b\r\nContent-Type: c/d"),
-    "request-id-folded": _get(b"X-Request-ID: a\r\n b"), "trace-context": _get(b"traceparent: 00-" + b"0" * 32 + b"-" + b"0" * 16 + b"-01"),
-    "two-hosts": _get(b"Host: evil.example"), "host-odd": _get(b"Accept: a", host=b"Host: a/b?c@d:e\"<>\r\n"), "no-host": _get(b"Accept: a", host=b""),
+    "space-before-the-colon": _get(b"Accept : a"), "no-name": _get(b": a"),
+    "types": _get(b"Content-Type: a/b\r\nContent-Type: c/d"),
+    "request-id-folded": _get(b"X-Request-ID: a\r\n b"),
+    "trace-context": _get(b"traceparent: 00-" + b"0" * 32 + b"-" + b"0" * 16 + b"-01"),
+    "two-hosts": _get(b"Host: evil.example"), "host-odd": _get(b"Accept: a", host=b"Host: a/b?c@d:e\"<>\r\n"),
+    "no-host": _get(b"Accept: a", host=b""),
     "host-empty": _get(b"Accept: a", host=b"Host:\r\n"), "host-latin-1": _get(b"Accept: a", host=b"Host: \xff\r\n"),
-    "upgrade": _get(b"Connection: Upgrade\r\nUpgrade: websocket"), "h2c": _get(b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: x"),
+    "upgrade": _get(b"Connection: Upgrade\r\nUpgrade: websocket"),
+    "h2c": _get(b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: x"),
     "expect-nonsense": _post(b"Expect: 200-ok\r\nContent-Length: 5", b"hello", "hello"),
     "content-coding": _post(b"Content-Encoding: gzip\r\nContent-Length: 5", b"hello"),
-    "not-utf-8": _post(b"Content-Length: 2", b"\xff\xfe"), "nul-in-the-body": _post(b"Content-Length: 3", b"a\0b", "a\0b"),
+    "not-utf-8": _post(b"Content-Length: 2", b"\xff\xfe"),
+    "nul-in-the-body": _post(b"Content-Length: 3", b"a\0b", "a\0b"),
     # methods
-    "trace": _get(b"Max-Forwards: 0", method=b"TRACE", bodies=NEVER), "connect": _get(b"Accept: a", method=b"CONNECT", bodies=NEVER),
+    "trace": _get(b"Max-Forwards: 0", method=b"TRACE", bodies=NEVER),
+    "connect": _get(b"Accept: a", method=b"CONNECT", bodies=NEVER),
     "small-letters": _get(b"Accept: a", method=b"get"), "quoted": _get(b"Accept: a", method=b'G"T', bodies=NEVER),
-    "propfind": _get(b"Depth: 1", method=b"PROPFIND", bodies=NEVER), "long-method": _get(b"Accept: a", method=b"A" * 5000, bodies=NEVER),
+    "propfind": _get(b"Depth: 1", method=b"PROPFIND", bodies=NEVER),
+    "long-method": _get(b"Accept: a", method=b"A" * 5000, bodies=NEVER),
     "override": _get(b"X-HTTP-Method-Override: DELETE\r\nX-Method: DELETE"),
 }

@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 from pathlib import Path
-from typing import Any, Callable, Dict, List, Mapping, Optional
+from typing import Any, Callable, Dict, List, Mapping, Tuple
 
 import pytest
 
@@ -52,12 +52,16 @@ def _uwsgi_router(port: str, app: str) -> List[str]:
     return [*_uwsgi(port, app, "--http"), "--http-keepalive=1"]
 
 
-#: By name: the module that must be installed, the arguments for Python, and the application.
-SERVERS: Mapping[str, Any] = {
-    "gunicorn": ("gunicorn", _gunicorn, "flask_site:app"), "waitress": ("waitress", _waitress, "flask_site:app"),
-    "werkzeug": ("flask", _werkzeug, "flask_site:app"), "uwsgi": ("pyuwsgi", _uwsgi, "flask_site:app"),
-    "uwsgi-router": ("pyuwsgi", _uwsgi_router, "flask_site:app"),
+#: By name: the modules that must be installed, the arguments for Python, and the application.
+SERVERS: Mapping[str, Tuple[Tuple[str, ...], Callable[[str, str], List[str]], str]] = {
+    "gunicorn": (("gunicorn", "flask"), _gunicorn, "flask_site:app"),
+    "waitress": (("waitress", "flask"), _waitress, "flask_site:app"),
+    "werkzeug": (("flask",), _werkzeug, "flask_site:app"), "uwsgi": (("pyuwsgi", "flask"), _uwsgi, "flask_site:app"),
+    "uwsgi-router": (("pyuwsgi", "flask"), _uwsgi_router, "flask_site:app"),
+    "django": (("gunicorn", "django"), _gunicorn, "django_site:app"),
 }
+#: Those that show whether a client has gone. uWSGI's own HTTP router does not tell its workers.
+SHOWING = [name for name in SERVERS if name != "uwsgi-router"]
 
 
 def eventually(condition: Callable[[], Any], what: str, seconds: float = SECONDS) -> Any:
@@ -74,24 +78,26 @@ def eventually(condition: Callable[[], Any], what: str, seconds: float = SECONDS
 class Site:
     """One running server. `folder`: where its plugins' table and notes and its own stderr are."""
 
-    def __init__(self, name: str, folder: Path, cases: Mapping[str, str], http: Optional[Mapping[str, Any]] = None,
-                 environ: Optional[Mapping[str, str]] = None) -> None:
-        module, command, app = SERVERS[name]
-        if importlib.util.find_spec(module) is None:
-            pytest.skip(f"{module} is not installed")
+    def __init__(self, name: str, folder: Path, cases: Mapping[str, str]) -> None:
+        modules, command, app = SERVERS[name]
+        for module in modules:
+            if importlib.util.find_spec(module) is None:
+                pytest.skip(f"needs the package {module}")
         self.name = name
         self.folder = folder
         self.files = folder / "files"
         self.files.mkdir()
         self.port = _free_port()
+        self._notes: List[Dict[str, Any]] = []
+        self._read = 0  # bytes of the file that `_notes` has
         (folder / "cases.json").write_text(json.dumps(cases), "utf-8")
-        (folder / "plugins.json").write_text(json.dumps(self._config(http or {})), "utf-8")
-        self._stderr = open(folder / "stderr", "wb")
-        self._process = subprocess.Popen(
-            [sys.executable, *command(str(self.port), app)], cwd=folder, stdin=subprocess.DEVNULL,
-            stdout=self._stderr, stderr=self._stderr, start_new_session=True,
-            env={**os.environ, "EDGE_FOLDER": str(folder), "PYTHONPATH": os.pathsep.join((str(PROGRAMS), str(ROOT))),
-                 **(environ or {})})
+        (folder / "plugins.json").write_text(json.dumps(self._config()), "utf-8")
+        environ = {**os.environ, "EDGE_FOLDER": str(folder),
+                   "PYTHONPATH": os.pathsep.join((str(PROGRAMS), str(ROOT)))}
+        with open(folder / "stderr", "wb") as stderr:
+            self._process = subprocess.Popen(
+                [sys.executable, *command(str(self.port), app)], cwd=folder, stdin=subprocess.DEVNULL, stdout=stderr,
+                stderr=stderr, start_new_session=True, env=environ)
         try:
             eventually(self._answers, f"{name} serves; it wrote {self.stderr()[-2000:]}")
         except BaseException:
@@ -105,9 +111,14 @@ class Site:
     def notes(self) -> List[Dict[str, Any]]:
         """What its plugins got, oldest first."""
         try:
-            return [json.loads(line) for line in (self.folder / "notes").read_text("ascii").splitlines()]
+            with open(self.folder / "notes", "rb") as file:
+                file.seek(self._read)
+                *lines, _ = file.read().split(b"\n")
         except FileNotFoundError:
             return []
+        self._read += sum(len(line) + 1 for line in lines)
+        self._notes += map(json.loads, lines)
+        return self._notes
 
     def noted(self, request_id: str) -> List[Dict[str, Any]]:
         """The requests with this id that reached a plugin."""
@@ -125,16 +136,15 @@ class Site:
         except subprocess.TimeoutExpired:
             os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait(SECONDS)
-        self._stderr.close()
 
-    def _config(self, http: Mapping[str, Any]) -> Dict[str, Any]:
+    def _config(self) -> Dict[str, Any]:
         liar = {"name": "liar", "command": "python", "rpcTimeoutMs": 60_000, "handshakeTimeoutMs": 20_000,
                 "args": ["-S", "-E", str(PROGRAMS / "liar.py"), str(self.folder / "cases.json"),
                          str(self.folder / "notes")],
                 "faults": {"limit": 10_000}, "limits": {"maxFrameBytes": MAX_FRAME},
-                "http": {"publicRoutes": ["*"], "forwardHeaders": sorted(FORWARDED), "maxBodyBytes": MAX_BODY, "maxConcurrency": 4,
-                         "fileRoots": [str(self.files)], **http}}
-        breaker = {**liar, "name": "breaker", "restart": {"backoffMs": 10, "jitter": 0, "strategy": "linear", "maxRetries": 50}}
+                "http": {"publicRoutes": ["*"], "forwardHeaders": sorted(FORWARDED), "maxBodyBytes": MAX_BODY,
+                         "maxConcurrency": 4, "fileRoots": [str(self.files)]}}
+        breaker = {**liar, "name": "breaker", "restart": {"backoffMs": 10, "strategy": "linear", "maxRetries": 50}}
         hasty = {**liar, "name": "hasty", "rpcTimeoutMs": 300}
         return {"trust": {"directories": [str(PROGRAMS)], "commands": ["python"], "permissions": "off"},
                 "plugins": [liar, breaker, hasty]}

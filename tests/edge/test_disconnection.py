@@ -7,11 +7,9 @@ from typing import Tuple
 import pytest
 
 from tests.edge.probe import PLAIN, Probe, in_sync
-from tests.edge.site import Site, eventually
+from tests.edge.site import SHOWING, Site, eventually
 
 PLACES = 4
-#: uWSGI's own HTTP router is not among them: it does not tell its workers that a client has gone.
-SHOWING = ["gunicorn", "waitress", "werkzeug", "uwsgi"]
 
 
 def _call(site: Site, path: str) -> Tuple[Probe, str]:

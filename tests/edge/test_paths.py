@@ -10,9 +10,9 @@ from tests.edge.probe import ask
 from tests.edge.site import Site
 
 PREFIX = b"/api/plugins/liar"
-# uWSGI takes what follows the first space for the protocol and repeats it, to the one who sent it: no valid answer, but
-# nothing that an application could mend.
-_NO_VERSION = {("uwsgi", "space"), ("uwsgi", "two-versions"), ("uwsgi-router", "space"), ("uwsgi-router", "two-versions")}
+# uWSGI takes what follows the first space for the protocol and repeats it, to the one who sent it: no valid answer,
+# but nothing that an application could mend.
+_NO_VERSION = {(site, case) for site in ("uwsgi", "uwsgi-router") for case in ("space", "two-versions")}
 _FORBIDDEN = re.compile("[\x00-\x1f\x7f-\x9f\\\\\ufffd\ud800-\udfff]|%2[ef]|%5c|%25|%00", re.IGNORECASE)
 
 

@@ -88,10 +88,41 @@ def test_schemas_are_bounded_together() -> None:
         declarations.check_handshake(config(), {**ANSWER, "routes": routes})
 
 
+def test_paths_are_bounded_together() -> None:
+    """A thousand routes of ten segments are taken; what would make each request look at more is refused."""
+    routes = [{"path": f"/{number}" + "/a" * 9, "method": "GET"} for number in range(1000)]
+    first = declarations.check_handshake(config(), {**ANSWER, "routes": routes, "ready": False})
+    assert len(first.routes) == 1000
+    more = [*routes, {"path": "/x", "method": "GET"}]
+    for check in (lambda: declarations.check_handshake(config(), {**ANSWER, "routes": more}),
+                  lambda: declarations.check_ready(config(), first, {"routes": more})):
+        with pytest.raises(HandshakeFailed, match="1001 routes have 10001 segments together, the most is 10000"):
+            check()
+
+
+def test_event_patterns_are_bounded() -> None:
+    """A hundred patterns are taken, for each event is matched with all of them."""
+    patterns = [f"Sync{number}*" for number in range(101)]
+    first = declarations.check_handshake(config(), {**ANSWER, "events": patterns[:100], "ready": False})
+    assert len(first.events) == 100
+    with pytest.raises(HandshakeFailed, match="/events"):
+        declarations.check_handshake(config(), {**ANSWER, "events": patterns})
+    with pytest.raises(HandshakeFailed, match="/events"):
+        declarations.check_ready(config(), first, {"events": patterns})
+
+
 def test_patterns_in_schemas_where_the_operator_allows_them() -> None:
     """`http.schemaPatterns` lets regular expressions in."""
     answer = {**ANSWER, "routes": [{**ROUTE, "schema": {"pattern": "^a$"}}]}
     assert declarations.check_handshake(config(http=HttpPolicy(schema_patterns=True)), answer).routes
+
+
+def test_the_place_of_a_fault() -> None:
+    """A fault of the whole answer has a place too, which is not that of a member without a name."""
+    with pytest.raises(HandshakeFailed, match="at its top: None is not of type"):
+        declarations.check_handshake(config(), None)
+    with pytest.raises(HandshakeFailed, match="at /name: 7 is not of type"):
+        declarations.check_handshake(config(), {**ANSWER, "name": 7})
 
 
 @pytest.mark.req("R20")

@@ -124,3 +124,13 @@ def test_the_alarm_is_both_logged_and_sent(stage: Stage, log: LogBook) -> None:
     stage.notices.alarm("a", "it is gone", ValueError("gone"))
     stage.finish()
     assert log.wait("'a' is unavailable: it is gone").levelno == logging.ERROR
+
+
+def test_one_record_is_one_line(stage: Stage, log: LogBook) -> None:
+    """Whatever a plugin was quoted with: line ends and terminal sequences are visible, a harmless record keeps its
+    template and arguments."""
+    stage.notices.log(logging.INFO, "it said %s", "bad\n2026 INFO forged \x1b[2J", plugin="a")
+    stage.notices.log(logging.INFO, "it said %s and %d", "good", 7, plugin="a")
+    stage.finish()
+    assert log.wait("it said bad").getMessage() == "it said bad\\n2026 INFO forged \\x1b[2J"
+    assert log.wait("it said good").args == ("good", 7)

@@ -6,8 +6,10 @@ import random
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from functools import partial
 from pathlib import Path
-from typing import Any, Callable
+from typing import Any, Callable, List
 
 import pytest
 
@@ -309,3 +311,50 @@ def test_a_banner_before_the_first_frame_is_logged_not_fatal(make_host: Make, he
     assert host["a"].request("echo", [1]) == [1]
     assert heard.wait("plugin_log", "a")["message"] == "Welcome to Foo 1.0"
     assert host["a"].log_tail()[:2] == ("Welcome to Foo 1.0", "loading...")
+
+
+@pytest.mark.parametrize("wrong", ["5", True, timedelta(seconds=1), float("nan"), float("inf"), -1])
+def test_wrong_time_outs_are_refused_before_anything_changes(make_host: Make, wrong: Any) -> None:
+    """A command with a time-out of another type or without an end raises at once, and nothing starts or stops."""
+    host = make_host(plugin("a"))
+    commands: List[Callable[..., Any]] = [host.start, host.stop]
+    for name in ("request", "submit"):
+        commands.append(partial(getattr(host["a"], name), "echo", None))
+    commands += [host["a"].start, host["a"].enable, host["a"].restart, host["a"].stop, host["a"].disable,
+                 host["a"].wait_ready]
+    for command in commands:
+        with pytest.raises((TypeError, ValueError), match="a time-out is a"):
+            command(timeout=wrong)
+    assert host["a"].state is PluginState.STOPPED
+    host.start()
+    for command in (host.stop, host["a"].stop, host["a"].disable, host["a"].restart):
+        with pytest.raises((TypeError, ValueError), match="a time-out is a"):
+            command(timeout=wrong)
+    assert host["a"].request("echo", [1]) == [1]
+    host.stop(timeout=0)
+
+
+@pytest.mark.parametrize("method", [None, 5, [], b"echo", True, ""])
+def test_a_method_is_a_text(make_host: Make, method: Any) -> None:
+    """Another type raises before anything is sent, also where no answer would ever tell."""
+    host = make_host(plugin("a"))
+    for call in (host["a"].request, host["a"].submit, host["a"].notify):
+        with pytest.raises((TypeError, ValueError), match="method"):
+            call(method)
+    assert host["a"].state is PluginState.STOPPED
+
+
+def test_progress_goes_to_a_function(make_host: Make) -> None:
+    """What cannot be called is found out at once, not when progress comes."""
+    host = make_host(plugin("a"))
+    for call in (host["a"].request, host["a"].submit):
+        with pytest.raises(TypeError, match="on_progress is a function, not 5"):
+            call("echo", on_progress=5)  # type: ignore[operator]
+    assert host["a"].state is PluginState.STOPPED
+
+
+def test_the_applications_own_name_is_a_text() -> None:
+    """It is told to plugins, who would refuse another type."""
+    for wrong in ({"name": 5}, {"version": 5}):
+        with pytest.raises(TypeError, match="is a text, not 5"):
+            PluginHost({"plugins": []}, **wrong)  # type: ignore[arg-type]

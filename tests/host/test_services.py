@@ -282,3 +282,27 @@ def test_a_plugin_that_dies_is_a_caller_that_gave_up(make_host: Make) -> None:
         host["a"].request("die")
     assert told.wait(20)
     assert isinstance(call.exception(20), errors.PluginCrashed)
+
+
+def test_only_functions_are_services() -> None:
+    """The decorator without its name, what cannot be called, and coroutine functions are refused when registered."""
+    host = PluginHost({"plugins": []})
+
+    async def later(params: Any, caller: Caller) -> None:
+        pass
+
+    class Later:
+        async def __call__(self, params: Any, caller: Caller) -> None:
+            pass
+    with pytest.raises(TypeError, match="registered under a name"):
+        @host.service  # type: ignore[arg-type]
+        def find(params: Any, caller: Caller) -> None:
+            pass
+    wrong: Any
+    for wrong in (5, None, later, Later()):
+        with pytest.raises(TypeError, match="a service is a"):
+            host.service("user/find")(wrong)
+        with pytest.raises(TypeError, match="a service is a"):
+            PluginHost({"plugins": []}, services={"user/find": wrong})
+    with pytest.raises(TypeError, match="registered under a name"):
+        PluginHost({"plugins": []}, services={5: len})  # type: ignore[dict-item]

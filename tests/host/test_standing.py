@@ -98,3 +98,11 @@ def test_down_means_that_nothing_comes_by_itself(stage: Stage) -> None:
     assert not stage.standing.down
     stage.standing.become(S.STARTING, "")
     assert not stage.standing.down
+
+
+def test_a_reason_is_one_line(stage: Stage, heard: Recorder) -> None:
+    """A reason that quotes the plugin cannot move a cursor where the state is shown, nor begin a line."""
+    stage.standing.become(S.STARTING, "said \x1b[2J\nforged")
+    flush_notices()
+    assert stage.available.view.reason == "said \\x1b[2J\\nforged"
+    assert heard.of("plugin_state_changed", "a")[0]["reason"] == "said \\x1b[2J\\nforged"

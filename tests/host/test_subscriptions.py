@@ -139,3 +139,17 @@ def test_the_first_send_starts_the_plugins(make_host: Make, bus: Signal) -> None
     host.connect(bus)
     bus.send(files=3)
     assert [event["payload"] for event in host["a"].request("events", {"count": 1})] == [{"files": 3}]
+
+
+@pytest.mark.parametrize(("wrong", "error"), [
+    ({"fields": "folder"}, "names of keyword arguments"), ({"fields": [5]}, "names of keyword arguments"),
+    ({"payload": 5}, "`payload` is a function, not 5"), ({"event_type": 5}, "`event_type` is a text, not 5"),
+])
+def test_what_could_never_make_an_event_is_refused_at_once(host: PluginHost, bus: Signal, wrong: Any,
+                                                           error: str) -> None:
+    """A text as `fields` would be its letters, and each send would fail in the log; nothing is connected."""
+    with pytest.raises(TypeError, match=error):
+        host.connect(bus, **wrong)
+    with pytest.raises(TypeError, match="a blinker signal, not 'SyncDone'"):
+        host.connect("SyncDone")  # type: ignore[arg-type]
+    assert not bus.receivers

@@ -233,3 +233,75 @@ def test_the_wire_has_the_same_rules_for_every_id(make_host: Make) -> None:
     assert not call.done()
     assert client.status().faults == 5
     assert call.cancel()
+
+
+FORGED = "bad\n2026-01-01 INFO legacy_plugins.plugin.b plugin=b all is well \x1b[2J token=SECRET"
+REDACTED: Any = {"redact": ["token=\\S+"]}
+
+
+@pytest.mark.req("R31")
+@pytest.mark.parametrize("how", [
+    {"handshakeError": {"code": 5, "message": FORGED}}, {"answer": {"name": FORGED}}, {"answer": {"version": [FORGED]}},
+    {"answer": {"routes": [{"path": FORGED, "method": "GET"}]}},
+], ids=["error", "name", "shape", "route"])
+def test_a_failed_handshake_forges_no_line(make_host: Make, log: LogBook, heard: Recorder, how: Any) -> None:
+    """What is quoted of a handshake is escaped and redacted in the log, the status, the signal and the error."""
+    host = make_host(plugin("a", how, logs=REDACTED, restart={"enabled": False}, expect={"name": "a"}))
+    host.start()
+    with pytest.raises(errors.PluginStartFailed) as caught:
+        host["a"].request("echo")
+    flush_notices()
+    texts = [record.getMessage() for record in log.records]
+    texts += [host["a"].status().reason, str(caught.value), heard.wait("plugin_unavailable", "a")["reason"]]
+    report = host["a"].last_crash
+    assert report is not None
+    texts += [report.summary]
+    for text in texts:
+        assert "SECRET" not in text
+        assert text.isprintable(), text
+    assert "[redacted]" in str(caught.value)
+
+
+@pytest.mark.req("R31")
+def test_a_health_error_forges_no_line(make_host: Make, log: LogBook, heard: Recorder) -> None:
+    """What a plugin answers to a health check is escaped and redacted, in the warning as in the crash report."""
+    host = make_host(plugin("a", {"health": {"status": "failing", "message": FORGED}}, logs=REDACTED,
+                            health={"enabled": True, "intervalMs": 50, "failures": 2}, restart={"enabled": False}))
+    host.start()
+    heard.wait_state("a", "failed")
+    flush_notices()
+    report = host["a"].last_crash
+    assert report is not None
+    assert "bad\\n2026" in report.summary
+    for text in (*(record.getMessage() for record in log.records), report.summary, host["a"].status().reason):
+        assert "SECRET" not in text
+        assert text.isprintable(), text
+
+
+@pytest.mark.req("R31")
+def test_what_broke_the_protocol_is_quoted_without_its_secrets(make_host: Make, log: LogBook, heard: Recorder) -> None:
+    """A broken message, an error answer to nothing, and noise between frames are redacted where they are quoted."""
+    host = make_host(plugin("a", logs=REDACTED, restart={"enabled": False}))
+    host["a"].request("raw", {"data": frame('{"token=SECRET": 1')})
+    host["a"].request("raw", {"data": frame('{"jsonrpc":"2.0","id":null,"error":{"code":5,"message":"token=SECRET"}}')})
+    assert "[redacted]" in log.wait("broke the protocol").getMessage()
+    assert "[redacted]" in log.wait("named no call").getMessage()
+    with pytest.raises(PluginError, match="redacted"):
+        host["a"].request("raw", {"data": "noise token=SECRET\n"})
+    heard.wait_state("a", "failed")
+    flush_notices()
+    report = host["a"].last_crash
+    assert report is not None
+    assert "[redacted]" in report.summary
+    for text in (*(record.getMessage() for record in log.records), host["a"].status().reason):
+        assert "SECRET" not in text
+
+
+@pytest.mark.parametrize("method", ["plugin/ready", "plugin/publishEvent"])
+def test_a_notification_sent_as_a_request_is_explained(make_host: Make, log: LogBook, method: str) -> None:
+    """Its author learns what to change, in the answer and in the log, instead of being sent after a missing grant."""
+    host = make_host(plugin("a"))
+    answer = host["a"].request("ask", {"method": method, "params": {}})
+    assert answer["error"]["code"] == -32600
+    assert "it is a notification" in answer["error"]["message"]
+    assert "it is a notification" in log.wait(method).getMessage()

@@ -63,9 +63,11 @@ def test_a_body_that_ends_early_is_refused() -> None:
 @pytest.mark.fault("R5")
 @pytest.mark.parametrize(("fields", "length", "status"), [
     ({"Content-Length": "5", "Transfer-Encoding": "chunked"}, 5, 400),
-    ({"Content-Length": "5", "Transfer-Encoding": "chunked"}, None, 400), ({"Transfer-Encoding": "gzip, chunked"}, None, 400),
-    ({"Transfer-Encoding": "identity"}, None, 400), ({"Transfer-Encoding": "xchunked"}, 0, 400),
-    ({"Transfer-Encoding": "chunked"}, 0, 411), ({"Content-Length": "+5"}, 0, 400), ({"Content-Length": "5, 5"}, 0, 400),
+    ({"Content-Length": "5", "Transfer-Encoding": "chunked"}, None, 400),
+    ({"Transfer-Encoding": "gzip, chunked"}, None, 400), ({"Transfer-Encoding": "identity"}, None, 400),
+    ({"Transfer-Encoding": "xchunked"}, 0, 400),
+    ({"Transfer-Encoding": "chunked"}, 0, 411), ({"Content-Length": "+5"}, 0, 400),
+    ({"Content-Length": "5, 5"}, 0, 400),
     ({"Content-Length": "-5"}, 0, 400), ({"Content-Length": "0x5"}, 0, 400), ({"Content-Length": "5_0"}, 0, 400),
     ({"Content-Length": "\u0665"}, 0, 400), ({"Content-Length": "abc"}, 0, 400),
 ])
@@ -77,7 +79,8 @@ def test_a_body_says_once_where_it_ends(fields: Dict[str, str], length: Optional
     assert (raised.value.status, stream.taken) == (status, 0)
 
 
-@pytest.mark.parametrize(("field", "chunked"), [(("TRANSFER-ENCODING", " Chunked"), True), (("CONTENT-LENGTH", "005"), False)])
+@pytest.mark.parametrize(("field", "chunked"), [(("TRANSFER-ENCODING", " Chunked"), True),
+                                                (("CONTENT-LENGTH", "005"), False)])
 def test_a_plain_framing_is_taken(field: Tuple[str, str], chunked: bool) -> None:
     """Chunked where the server ends the stream, or one number."""
     assert read_body(request("POST", body=b"hello", headers=[field], chunked=chunked), LIMIT) == b"hello"
@@ -87,7 +90,7 @@ def test_a_plain_framing_is_taken(field: Tuple[str, str], chunked: bool) -> None
 @pytest.mark.parametrize("error", [ConnectionResetError("gone"), TimeoutError("slow"), OSError("invalid chunk"),
                                    type("InvalidChunkSize", (Exception,), {"__module__": "gunicorn.http.errors"})()])
 def test_a_body_that_cannot_be_read_is_the_clients_fault(error: Exception) -> None:
-    """What a server raises for a client that left, stalled or sent bad chunks is 400, not an error of the application."""
+    """What a server raises for a client that left, stalled or sent bad chunks is 400, not an application's error."""
     def read(size: int) -> bytes:
         raise error
 

@@ -11,7 +11,7 @@ import pytest
 
 from legacy_plugins import errors, schemas
 from legacy_plugins.config.model import PluginConfig
-from legacy_plugins.config.policies import HttpPolicy, RateLimit, RestartPolicy
+from legacy_plugins.config.policies import HttpPolicy, LogPolicy, RateLimit, RestartPolicy
 from legacy_plugins.host.lifecycle import PluginState
 from legacy_plugins.http import HttpBridge
 from tests.http.fakes import FakeClient, FakeHost, problem, request, route
@@ -385,6 +385,19 @@ def test_prefixes_below_other_mounts() -> None:
     assert (bridge.prefix("shop"), bridge.prefix("other"), bridge.prefix("none")) == ("/ext/shop", "/ext/o/x", None)
     with pytest.raises(errors.ConfigError, match="'/api/plugins'"):
         HttpBridge(host)  # type: ignore[arg-type]
+
+
+@pytest.mark.req("R31")
+def test_what_a_plugin_answered_is_logged_without_its_secrets(caplog: pytest.LogCaptureFixture) -> None:
+    """The log's line of a failed request quotes the plugin on one line, redacted as its stderr is."""
+    bridge, _, client = _bridge(logs=LogPolicy(redact=(r"token=\S+",)))
+    client.answer = errors.RpcError(5, "no\nforged \x1b[2J token=SECRET", plugin="shop")
+    with caplog.at_level(logging.WARNING, "legacy_plugins.http"):
+        assert bridge.handle(request(path="/api/plugins/shop/items")).status == 502
+    (text,) = caplog.messages
+    assert text.isprintable()
+    assert "SECRET" not in text
+    assert "[redacted]" in text
 
 
 @pytest.mark.req("R41")

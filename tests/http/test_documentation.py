@@ -74,6 +74,15 @@ def test_a_route_is_shown_to_whom_may_call_it(public: Tuple[str, ...], allowed: 
             assert (bridge.handle(sent).status == 200) == ((path, method) in may), (path, method)
 
 
+def test_schemas_of_what_is_not_shown_are_not_shown() -> None:
+    """A component stands in the document with an operation that uses it, or not at all."""
+    host = FakeHost(PluginConfig("shop", "/p"))
+    host.declare("shop", route("/a", "POST", schema={"const": "open"}), route("/b", "POST", schema={"const": "hidden"}))
+    response = _get(_bridge(host, lambda native, plugin, declared: declared.path == "/a"))
+    assert list(json.loads(response.body)["components"]["schemas"]) == ["Problem", "shop_body_a"]
+    assert b"hidden" not in response.body
+
+
 def test_the_hook_is_asked_once_a_route_with_the_readers_request() -> None:
     """About routes that the operator opened it is not asked at all."""
     asked: List[Tuple[Any, str, str]] = []

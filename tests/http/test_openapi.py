@@ -38,6 +38,7 @@ SCHEMAS: List[Dict[str, Any]] = [
     {"$schema": "https://json-schema.org/draft/2020-12/schema", "type": "array", "items": {"$ref": "#"}},
     {"$ref": "#/$defs/a~1b%20c", "$defs": {"a/b c": {"type": "string"}}},
     {"$ref": "#/$defs/%C3%A9%25", "$defs": {"é%": {"type": "string"}}},
+    {"$ref": "#/$defs/%2541", "$defs": {"%41": {"type": "string"}, "A": {"type": "integer"}}},
     {"properties": {"a": {"$ref": "#word"}}, "$defs": {"x": {"$anchor": "word", "type": "string"}}},
     {"$dynamicAnchor": "node", "type": ["array", "null"], "items": {"$dynamicRef": "#node"}},
     {"properties": {"a": {"$ref": "#/$defs/short", "$dynamicRef": "#text"}},

@@ -1,4 +1,4 @@
-"""Which declared route a request means, with every werkzeug that is supported."""
+"""Which declared route a request means."""
 from __future__ import annotations
 
 from typing import Dict, List, Optional, Tuple
@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from legacy_plugins.host.routes import PluginRoute
+from legacy_plugins.http import routes as routes_module
 from legacy_plugins.http.problems import HttpProblem
 from legacy_plugins.http.routes import PluginRoutes, RouteTable
 from legacy_plugins.protocol.handshake import RouteDeclaration
@@ -102,7 +103,7 @@ def _first_by_rule(templates: List[List[str]], path: List[str]) -> Optional[str]
 @given(st.lists(_template, min_size=1, max_size=6, unique_by=tuple),
        st.lists(st.sampled_from("abc"), min_size=1, max_size=5))
 def test_the_order_of_routes_is_the_documented_one(templates: List[List[str]], path: List[str]) -> None:
-    """For any routes and path the chosen route is the most literal from left to right, with every werkzeug."""
+    """For any routes and path the chosen route is the most literal from left to right."""
     named = [RouteDeclaration("/" + "/".join(part.replace("{x}", f"{{x{index}}}") for index,
                                              part in enumerate(template)),
                               ("GET",)) for template in templates]
@@ -113,3 +114,54 @@ def test_the_order_of_routes_is_the_documented_one(templates: List[List[str]], p
         return
     chosen = templates[named.index(match.route.declaration)]
     assert "/" + "/".join(chosen) == _first_by_rule(templates, path)
+
+
+@pytest.mark.fault("R20")
+def test_finding_a_route_visits_each_branch_once() -> None:
+    """Routes that all begin alike, and alternatives at each segment, do not multiply the work of a request."""
+    declared = [route("/" + "/".join("a" if level >> bit & 1 else f"{{p{bit}}}" for bit in range(9)) + "/end")
+                for level in range(512)]
+    routes = PluginRoutes(tuple(declared))
+    branches = 2 ** 10 + 512
+    ends = _Counting(["a"] * 9 + ["no"])
+    with pytest.raises(HttpProblem) as raised:
+        routes.match(ends, "GET")
+    assert raised.value.status == 404
+    assert ends.looked <= 2 * branches  # once to find a route, once to list the methods
+    assert routes.match(("a",) * 9 + ("end",), "GET").route.declaration is declared[511]
+
+
+class _Counting(Tuple[str, ...]):
+    """Segments that count how often they are looked at."""
+
+    looked = 0
+
+    def __getitem__(self, index: object) -> str:  # type: ignore[override]
+        self.looked += 1
+        return tuple.__getitem__(self, index)  # type: ignore[index, return-value]
+
+
+def test_a_big_plugin_is_matched_and_costs_the_others_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A thousand simple routes all answer; the tree of a plugin is made at its own first request, once."""
+    grown: List[str] = []
+    make = routes_module.Route.__init__
+
+    def counted(self: routes_module.Route, declaration: RouteDeclaration) -> None:
+        grown.append(declaration.path)
+        make(self, declaration)
+
+    monkeypatch.setattr(routes_module.Route, "__init__", counted)
+    big = [PluginRoute("big", "/big", route(f"/things{number}/{{id}}")) for number in range(1000)]
+    table = RouteTable((*big, PluginRoute("small", "/small", route("/x"))))
+    small, large = table.plugin("small"), table.plugin("big")
+    assert small is not None
+    assert large is not None
+    assert small.match(("x",), "GET").route.declaration.path == "/x"
+    assert grown == ["/x"]
+    again = RouteTable(table.source[:], table)
+    for _ in range(2):
+        for number in range(1000):
+            match = large.match((f"things{number}", "7"), "GET")
+            assert (match.route.declaration.path, match.path_params) == (f"/things{number}/{{id}}", {"id": "7"})
+    assert again.plugin("big") is large
+    assert len(grown) == 1001

@@ -50,7 +50,8 @@ def _sent(path: Path, method: str = "GET", status: int = 200, **fields: str) -> 
 def test_one_range_is_sent(path: Path, wanted: str, part: bytes, content_range: str) -> None:
     """206 with the part, its length, and where it lies."""
     status, body, fields = _sent(path, range=wanted)
-    assert (status, body, fields["content-range"], fields["content-length"]) == (206, part, content_range, str(len(part)))
+    assert (status, body, fields["content-range"]) == (206, part, content_range)
+    assert fields["content-length"] == str(len(part))
 
 
 @pytest.mark.parametrize("wanted", [
@@ -72,11 +73,12 @@ def test_a_range_outside_is_refused(path: Path, wanted: str) -> None:
 
 @pytest.mark.req("R22")
 @pytest.mark.parametrize(("fields", "status", "body"), [
-    ({"if_none_match": "%ETAG%"}, 304, b""), ({"if_none_match": "W/%ETAG%"}, 304, b""), ({"if_none_match": "*"}, 304, b""),
-    ({"if_none_match": '"other"'}, 200, None), ({"if_none_match": '"other"', "if_modified_since": NEW}, 200, None),
-    ({"if_modified_since": NEW}, 304, b""), ({"if_modified_since": OLD}, 200, None), ({"if_modified_since": "x"}, 200, None),
-    ({"range": "bytes=0-1", "if_range": "%ETAG%"}, 206, b"01"), ({"range": "bytes=0-1", "if_range": '"other"'}, 200, None),
-    ({"range": "bytes=0-1", "if_range": OLD}, 200, None), ({"if_match": "%ETAG%"}, 200, None),
+    ({"if_none_match": "%ETAG%"}, 304, b""), ({"if_none_match": "W/%ETAG%"}, 304, b""),
+    ({"if_none_match": "*"}, 304, b""), ({"if_none_match": '"other"'}, 200, None),
+    ({"if_none_match": '"other"', "if_modified_since": NEW}, 200, None), ({"if_modified_since": NEW}, 304, b""),
+    ({"if_modified_since": OLD}, 200, None), ({"if_modified_since": "x"}, 200, None),
+    ({"range": "bytes=0-1", "if_range": "%ETAG%"}, 206, b"01"), ({"if_match": "%ETAG%"}, 200, None),
+    ({"range": "bytes=0-1", "if_range": '"other"'}, 200, None), ({"range": "bytes=0-1", "if_range": OLD}, 200, None),
 ])
 def test_conditions(path: Path, fields: Dict[str, str], status: int, body: Optional[bytes]) -> None:
     """The client's copy is good (304), a part still belongs to the file (206), or the whole file is sent."""

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 from typing import Any, Dict, List
 
 import pytest
@@ -9,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from legacy_plugins.http.problems import HttpProblem
-from legacy_plugins.http.validation import MAX_DETAIL, MAX_FAULTS, BodyValidator
+from legacy_plugins.http.validation import MAX_DETAIL, MAX_FAULTS, MAX_STEPS, BodyValidator
 from legacy_plugins.schemas.bodies import DIALECT, check_body_schema
 
 ORDER = {
@@ -25,8 +26,12 @@ TREE = {"anyOf": [{"properties": {"x": {"$ref": "#"}}, "required": ["y"]},
 
 
 def _faults(schema: Dict[str, Any], body: Any, size: int = 100) -> List[Dict[str, str]]:
+    return _told(BodyValidator(schema), body, size)
+
+
+def _told(validator: BodyValidator, body: Any, size: int) -> List[Dict[str, str]]:
     try:
-        BodyValidator(schema).check(body, size)
+        validator.check(body, size)
     except HttpProblem as problem:
         return [dict(fault) for fault in problem.faults] if problem.status == 400 else [{"pointer": "not a 400"}]
     return []
@@ -72,6 +77,65 @@ def test_unique_items_takes_linear_time() -> None:
     assert len(_faults({"uniqueItems": True}, [*items, {"b": [7], "a": 7.0}], size)) == 1
     assert _faults({"uniqueItems": False}, [1, 1]) == []
     assert _faults({"uniqueItems": True}, {"not": "an array"}) == []
+
+
+ONES = [1] * 150_000
+_TREE_OF_LISTS = {"$ref": "#/$defs/tree", "$defs": {"tree": {
+    "uniqueItems": True, "anyOf": [{"type": "string"}, {"items": {"$ref": "#/$defs/tree"}}]}}}
+
+
+@pytest.mark.req("R21")
+@pytest.mark.fault("R21")
+@pytest.mark.parametrize(("schema", "body", "passes"), [
+    ({"anyOf": [{"type": "array", "items": {"type": "string"}}, {"type": "string"}]}, ONES, False),
+    ({"oneOf": [{"items": {"type": "string"}}, {"items": {"required": list("abcde")}}]}, [{}] * 100_000, False),
+    ({"not": {"items": {"required": [f"r{number}" for number in range(2000)]}}}, [{}] * 100_000, True),
+    ({"if": {"items": {"type": "string"}}, "then": False}, ONES, True),
+    ({"contains": {"type": "string"}}, ONES, False),
+    ({"anyOf": [{"type": "string"}] * 1200}, ONES, False),
+    ({"contains": {"type": "integer"}, "unevaluatedItems": False}, ONES, True),
+    ({"unevaluatedProperties": False}, dict.fromkeys(map(str, range(20_000))), False),
+    ({"items": {"type": "integer", "minimum": 0, "maximum": 1}}, ONES, True),
+    ({"items": {"enum": [f"{number:03}" for number in range(250)]}}, ["249"] * 50_000, True),
+], ids=["anyOf", "oneOf", "not", "if", "contains", "wide", "unevaluatedItems", "unevaluatedProperties", "fits", "enum"])
+def test_a_megabyte_takes_little_memory_and_bounded_work(schema: Dict[str, Any], body: Any, passes: bool) -> None:
+    """Alternatives stop at their first fault and no fault quotes the body, so that nothing grows with it."""
+    check_body_schema(schema, allow_patterns=False)
+    validator = BodyValidator(schema)
+    tracemalloc.start()
+    try:
+        faults = _told(validator, body, 1 << 20)
+        grown = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert bool(faults) is not passes
+    assert grown < 32 * 1024 * 1024
+
+
+def test_the_work_has_an_absolute_bound() -> None:
+    """However large the body may be, it is left after so many steps, before the interpreter lock was held for long."""
+    nested: Any = ["x"]
+    for _ in range(50):
+        nested = [nested] * 2
+    (fault,) = _faults(_TREE_OF_LISTS, nested, 1 << 30)
+    assert "too involved" in fault["detail"]
+    (fault,) = _faults({"items": {"not": {"not": {"type": "string"}}}}, ["x"] * (MAX_STEPS // 5), 1 << 30)
+    assert "too involved" in fault["detail"]
+
+
+@pytest.mark.parametrize(("schema", "body", "pointer"), [
+    ({"properties": {"a": {"items": {"anyOf": [{"type": "string"}, {"type": "null"}]}}}}, {"a": ["x", 1]}, "/a/1"),
+    ({"properties": {"a": False}}, {"a": 1}, "/a"),
+    ({"prefixItems": [True, {"enum": [1]}]}, [0, 2], "/1"),
+    ({"propertyNames": {"maxLength": 1}}, {"ab": 1}, ""),
+    ({"if": {"required": ["a"]}, "then": {"properties": {"a": {"const": 1}}}}, {"a": 2}, "/a"),
+    ({"additionalProperties": {"type": "null"}}, {"x": 1}, "/x"),
+    ({"unevaluatedItems": {"type": "null"}, "prefixItems": [True]}, [1, 2], "/1"),
+])
+def test_a_fault_points_at_the_value(schema: Dict[str, Any], body: Any, pointer: str) -> None:
+    """Inside of references, branches and what is left over the pointer is that of the value that is wrong."""
+    (fault,) = _faults(schema, body)
+    assert fault["pointer"] == pointer
 
 
 _json = st.recursive(st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False,

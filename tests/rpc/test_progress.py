@@ -101,7 +101,7 @@ def test_a_submitted_call_has_one_job_on_the_dispatch_thread() -> None:
     progress = PostedProgress(dispatcher, told.append)
     for number in range(MAX_WAITING * 10):
         progress.put(number)
-    assert len(dispatcher._jobs) <= 2  # the gate's, where its thread has not begun, and ours
+    assert dispatcher._jobs.qsize() <= 2  # the gate's, where its thread has not begun, and ours
     gate.set()
     assert dispatcher.flush(SECONDS)
     assert told == list(range(MAX_WAITING * 9, MAX_WAITING * 10))

@@ -261,7 +261,6 @@ def test_no_thread_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
 
     def no_thread(self: threading.Thread) -> None:
         raise RuntimeError("can't start new thread")
-    monkeypatch.setattr(reactor_module, "_START_SECONDS", 0.0)
     with monkeypatch.context() as patch:
         patch.setattr(threading.Thread, "start", no_thread)
         with pytest.raises(RuntimeError, match="new thread"):

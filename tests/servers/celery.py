@@ -8,6 +8,7 @@ result; it belongs to the measuring, not to what is measured.
 """
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import signal
@@ -96,18 +97,17 @@ class _Gateway:
     """HTTP in, tasks out."""
 
     def __init__(self, server: CeleryWorker) -> None:
-        from celery import Celery
-
+        celery: Any = importlib.import_module("celery")
         self._server = server
         self._tick = threading.Event()  # never set
         url = server.environment["SERVED_REDIS"]
-        self._app = Celery(broker=url, backend=url, set_as_current=False)
+        self._app = celery.Celery(broker=url, backend=url, set_as_current=False)
         gateway = self
 
         class Handler(BaseHTTPRequestHandler):
             """One request, one task."""
 
-            def do_GET(self) -> None:  # noqa: N802
+            def do_GET(self) -> None:
                 """Send the task, and its result."""
                 status, body = gateway.run(self.path)
                 if status:

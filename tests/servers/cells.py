@@ -9,6 +9,7 @@ import importlib.util
 import shutil
 import tempfile
 import time
+import traceback
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Callable, List, Optional, Tuple, Type
@@ -114,6 +115,8 @@ class Cell:
             self.scenario(self, figures)
         except AssertionError as error:
             figures.broken.append(str(error))
+        except Exception:  # noqa: BLE001 - the table goes on; what a scenario did not reckon with is in it
+            figures.broken.append(traceback.format_exc())
         figures.seconds = time.monotonic() - began
         if figures.good:
             for folder in self.folders:
@@ -125,7 +128,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Family:
-    """What a family's file offers to the table: its driver, the scenarios of each mode, the packages and programs it needs.
+    """What a family's file offers to the table: its driver, the scenarios of each mode, and what must be installed.
 
     `tested`: the cells (mode, title) that run with every `make test`; each mode and each scenario once is the measure.
     """

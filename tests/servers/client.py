@@ -26,6 +26,7 @@ class Answer(NamedTuple):
 
     def json(self) -> Any:
         """The body's value."""
+        assert self.outcome == "ok", self
         return json.loads(self.body)
 
 

@@ -1,4 +1,4 @@
-"""gunicorn: sync, gthread and gevent workers, each with and without --preload."""
+"""gunicorn: sync, gthread and gevent workers, each with and without --preload, and with our hooks for warm workers."""
 from __future__ import annotations
 
 import signal
@@ -6,32 +6,44 @@ import sys
 from importlib import metadata
 from typing import List, Sequence
 
-from tests.servers.cells import Family, Scenario
+from tests.servers.cells import Cell, Family, Figures, Scenario, count
 from tests.servers.scenarios import (
+    end,
     first_request,
     four_workers,
+    in_parent,
     main_killed,
     plugin_crash,
     recycled,
     reloaded,
     stopped,
     timed_out,
+    titled,
+    use_all,
     used_before_fork,
     worker_kill,
 )
-from tests.servers.server import Server
+from tests.servers.server import PLUGINS, Server
+
+_HOOKS = """
+from legacy_plugins.integrations.gunicorn import ServerHooks
+hooks = ServerHooks()
+post_worker_init = hooks.post_worker_init
+worker_int, worker_abort, worker_exit = hooks.worker_int, hooks.worker_abort, hooks.worker_exit
+"""
 
 
 class Gunicorn(Server):
-    """`mode`: the worker class, and `+preload`. Settings: those of gunicorn's configuration file."""
+    """`mode`: the worker class, `+preload`, `+hooks`. Settings: those of gunicorn's configuration file."""
 
     name = "gunicorn"
-    modes = ("sync", "sync+preload", "gthread", "gthread+preload", "gevent", "gevent+preload")
+    modes = ("sync", "sync+preload", "gthread", "gthread+preload", "gevent", "gevent+preload", "gthread+hooks",
+             "gevent+preload+hooks")
 
     @property
     def preload(self) -> bool:
         """Whether the application is imported before the workers are forked."""
-        return self.mode.endswith("+preload")
+        return "+preload" in self.mode
 
     def prepare(self) -> None:
         """Write the configuration file."""
@@ -40,11 +52,25 @@ class Gunicorn(Server):
             "preload_app": self.preload, "threads": 8 if self.mode.startswith("gthread") else 1,
             "graceful_timeout": 20, "control_socket_disable": True, **self.settings}
         lines = [f"{name} = {value!r}\n" for name, value in settings.items()]
+        if self.mode.endswith("+hooks"):
+            lines.append(_HOOKS)
         (self.folder / "gunicorn_conf.py").write_text("".join(lines), "utf-8")
 
     def command(self) -> Sequence[str]:
         """gunicorn on that file."""
         return [sys.executable, "-m", "gunicorn", "--config", "gunicorn_conf.py", "served:app"]
+
+
+@titled("warm workers")
+def warm_workers(cell: Cell, figures: Figures) -> None:
+    """Before any request each of four workers has its plugins, and the master has none."""
+    with cell.server(workers=4) as server:
+        server.wait(lambda: [len(server.plugins(worker)) for worker in server.workers()] == [len(PLUGINS)] * 4,
+                    "each worker has its plugins")
+        use_all(server, figures)
+        count(server, figures)
+        in_parent(server, figures)
+        end(cell, server, figures)
 
 
 def _release() -> int:
@@ -63,12 +89,14 @@ def scenarios(mode: str) -> List[Scenario]:
     when they ended, with plugins or without (gunicorn's issues 3038 and 3394).
     """
     lost = ("cut",) if mode.startswith("gthread") and _release() < 24 else ()
-    preload = [used_before_fork(timeout=4)] if mode.endswith("+preload") else []
-    return [
-        first_request, four_workers, plugin_crash, worker_kill, timed_out(timeout=2), recycled(*lost, max_requests=40),
-        reloaded(signal.SIGHUP, *lost), stopped("graceful stop", signal.SIGTERM, orderly=True),
-        stopped("quick stop", signal.SIGINT, "cut", "error"),
-        stopped("Ctrl-C", signal.SIGINT, "cut", "error", group=True), main_killed(timeout=4), *preload]
+    preload = [used_before_fork(timeout=4)] if "+preload" in mode else []
+    timeout, reload = timed_out(timeout=2), reloaded(signal.SIGHUP, *lost)
+    stops = [stopped("graceful stop", signal.SIGTERM, orderly=True),
+             stopped("quick stop", signal.SIGINT, "cut", "error")]
+    if mode.endswith("+hooks"):
+        return [warm_workers, worker_kill, timeout, reload, *stops, *preload]
+    return [first_request, four_workers, plugin_crash, worker_kill, timeout, recycled(*lost, max_requests=40), reload,
+            *stops, stopped("Ctrl-C", signal.SIGINT, "cut", "error", group=True), main_killed(timeout=4), *preload]
 
 
 FAMILY = Family(Gunicorn, scenarios, needs=("gunicorn", "gevent"), tested=(
@@ -78,5 +106,6 @@ FAMILY = Family(Gunicorn, scenarios, needs=("gunicorn", "gevent"), tested=(
     ("gthread+preload", "recycling"), ("gthread+preload", "reload"),
     ("gevent", "plugin crash"), ("gevent", "worker SIGKILL"),
     ("gevent+preload", "graceful stop"), ("gevent+preload", "Ctrl-C"), ("gevent+preload", "main SIGKILL"),
-    ("gevent+preload", "used before fork"),
+    ("gevent+preload", "used before fork"), ("gthread+hooks", "warm workers"), ("gthread+hooks", "quick stop"),
+    ("gevent+preload+hooks", "worker time-out"),
 ))

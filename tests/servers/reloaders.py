@@ -1,7 +1,8 @@
 """The development servers: `flask run` with its reloader and without, and Django's `manage.py runserver`.
 
 A reloader is a process that serves nothing and runs the server as its child, anew after each change of a file. SIGINT
-reaches all of them, as Ctrl-C in a terminal does; any other signal the process that was started, as a supervisor's does.
+reaches all of them, as Ctrl-C in a terminal does; any other signal only the process that was started, as a supervisor's
+does.
 """
 from __future__ import annotations
 

@@ -201,11 +201,11 @@ def recycled(*allowed: str, **settings: Any) -> Scenario:
                 hosts.setdefault(body["plain"], set()).add(body["worker"])
             figures.expect(all(len(workers) == 1 for workers in hosts.values()), "a plugin served two workers")
             settle(cell, server, figures, time.monotonic())
-            server.wait(lambda: all(len(server.plugins(worker)) in (0, len(PLUGINS)) for worker in server.workers()),
+            server.wait(lambda: {len(server.plugins(worker)) for worker in server.workers()} <= {0, len(PLUGINS)},
                         "every worker has all plugins, or none because nobody asked it")
             in_parent(server, figures)
             figures.workers = len(server.workers())
-            figures.plugins = [len(PLUGINS)] * figures.workers
+            figures.plugins = [len(server.plugins(worker)) for worker in server.workers()]
             end(cell, server, figures)
     return recycling
 

@@ -37,8 +37,8 @@ class Uwsgi(Server):
         options = {
             "http-socket": f"127.0.0.1:{self.port}", "module": "served:app", "master": True, "need-app": True,
             "processes": self.worker_count, "enable-threads": True, "binary-path": sys.executable,
-            "hook-master-start": "unix_signal:15 gracefully_kill_them_all", "worker-reload-mercy": 20, "no-orphans": True,
-            "disable-logging": True, "lazy-apps": self.mode == "lazy-apps",
+            "hook-master-start": "unix_signal:15 gracefully_kill_them_all", "worker-reload-mercy": 20,
+            "no-orphans": True, "disable-logging": True, "lazy-apps": self.mode == "lazy-apps",
             "threads": 8 if self.mode.endswith("+threads") else None,
             **{name.replace("_", "-"): value for name, value in self.settings.items()}}
         arguments = [os.path.join(os.path.dirname(sys.executable), "pyuwsgi")]

@@ -72,6 +72,16 @@ def test_afterwards_host_and_plugin_are_as_they_were() -> None:
     assert host["a"]._plugin().available.wait(lambda: host["a"].state is PluginState.FAILED, 20)
 
 
+def test_fakes_follow_one_another() -> None:
+    """Where a fake ends the real program is started again, also when the next fake comes before it is."""
+    host = make_host(restart={"enabled": False})
+    host.start()
+    for _ in range(20):
+        with fake_plugin(host, "a", {"echo": lambda params: params}):
+            assert host["a"].request("echo", [1]) == [1]
+    assert host["a"]._plugin().available.wait(lambda: host["a"].state is PluginState.FAILED, 20)
+
+
 def test_a_disabled_plugin_is_disabled_again() -> None:
     """A fake runs in the place of a plugin that the configuration disables, for the length of the block."""
     host = make_host(enabled=False)

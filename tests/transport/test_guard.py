@@ -561,3 +561,24 @@ def test_a_token_is_plain_and_long(token: str) -> None:
     """A token that is guessable, or that a shell or grep could misread, is a programming error."""
     with pytest.raises(ValueError, match="16 to 128"):
         Guard(token)
+
+
+@pytest.mark.fault("P9")
+def test_a_guard_that_is_started_where_signals_are_blocked_ends(children: Children) -> None:
+    """Threads that block every signal (uWSGI's) may start it: told to end, it ends what is left, and then itself."""
+    made = Guard(secrets.token_hex(16))
+
+    def start() -> None:
+        signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+        assert made.start()
+    thread = threading.Thread(target=start)
+    thread.start()
+    thread.join(GONE_WITHIN)
+    child = children.start()
+    assert made.add(child.pid)
+    try:
+        assert made.close(GONE_WITHIN)
+        assert child.wait(GONE_WITHIN) == -signal.SIGKILL
+    finally:
+        if made.alive() and made.pid is not None:
+            os.kill(made.pid, signal.SIGKILL)

@@ -356,3 +356,51 @@ def test_the_whole_environment_is_the_hosts_by_default(start: Any, monkeypatch: 
     monkeypatch.setenv("LP_TEST_MARK", "here")
     made: ChildProcess = start("import os; print(os.environ['LP_TEST_MARK'])")
     assert _says(made) == "here\n"
+
+
+# ---- signals
+
+
+def _in_a_thread(work: Any) -> None:
+    """Run `work()` in a thread that blocks every signal, as uWSGI's do; what it raises is raised here."""
+    failed: List[BaseException] = []
+
+    def run() -> None:
+        signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, ())
+        try:
+            work()
+            assert signal.pthread_sigmask(signal.SIG_BLOCK, ()) == before
+        except BaseException as error:  # noqa: BLE001 - whatever it is, it is the test's
+            failed.append(error)
+    thread = threading.Thread(target=run)
+    thread.start()
+    thread.join(SECONDS)
+    assert not thread.is_alive()
+    if failed:
+        raise failed[0]
+
+
+_MASK = "import signal; print(sorted(signal.pthread_sigmask(signal.SIG_BLOCK, ())), flush=True); input()"
+
+
+@pytest.mark.fault("G9")
+def test_a_program_blocks_no_signals(start: Any) -> None:
+    """Whatever the spawning thread blocks: SIGTERM reaches the program. The thread's own mask is as it was."""
+    def work() -> None:
+        made = start(_MASK)
+        assert made.stream.read() == b"[]\n"
+        made.send_signal(signal.SIGTERM)
+        assert _ended(made) == ExitStatus(signal=signal.SIGTERM)
+    _in_a_thread(work)
+
+
+@pytest.mark.fault("G9")
+def test_a_signal_that_waits_for_its_taker_strikes_nobody(start: Any) -> None:
+    """One that is blocked and pending, for `sigwait`, is still there after a program was spawned."""
+    def work() -> None:
+        signal.pthread_kill(threading.get_ident(), signal.SIGUSR1)  # unblocked it would end the tests
+        made = start(_MASK)
+        assert signal.sigwait({signal.SIGUSR1}) == signal.SIGUSR1
+        assert made.stream.read() == f"[{signal.SIGUSR1!r}]\n".encode()
+    _in_a_thread(work)

@@ -11,7 +11,7 @@ from django.http.response import HttpResponseBase
 
 from legacy_plugins.errors import PluginError
 from legacy_plugins.http.view_errors import error_response
-from legacy_plugins.integrations.django.exchange import django_response
+from legacy_plugins.integrations.django.responses import django_response
 
 
 class PluginErrorMiddleware:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any, Mapping
 
-from django.core.exceptions import ImproperlyConfigured
+from django.core.exceptions import ImproperlyConfigured, RequestDataTooBig
 from django.db import connections, transaction
 from django.http import HttpRequest, HttpResponseBadRequest, UnreadablePostError
 from django.http.response import HttpResponseBase
@@ -16,7 +16,8 @@ from django.views.decorators.csrf import csrf_exempt
 from legacy_plugins.integrations.django import plugins
 from legacy_plugins.integrations.django.body import keep_form
 from legacy_plugins.integrations.django.csrf import is_checked
-from legacy_plugins.integrations.django.exchange import bridge_request, django_response, request_environ
+from legacy_plugins.integrations.django.exchange import bridge_request, request_environ
+from legacy_plugins.integrations.django.responses import django_response, too_large
 
 
 @csrf_exempt  # the middleware passes it by, and the check happens in it
@@ -27,13 +28,16 @@ def plugin_request(request: HttpRequest, path: str, **captured: Any) -> HttpResp
                                    "their own prefixes are fixed")
     project = plugins.project
     environ = request_environ(request)
-    if not is_checked(request, project.settings.csrf):
-        return serve(request, path, environ)
     try:
+        if not is_checked(request, project.settings.csrf):
+            return serve(request, path, environ)
         keep_form(request, environ, project.largest_body)
+        checked: HttpResponseBase = project.behind_csrf(serve)(request, path, environ)
+        return checked
     except UnreadablePostError:
         return HttpResponseBadRequest()  # to nobody: the client is gone
-    return project.behind_csrf(serve)(request, path, environ)
+    except RequestDataTooBig:
+        return too_large(request)
 
 
 def serve(request: HttpRequest, path: str, environ: Mapping[str, Any]) -> HttpResponseBase:

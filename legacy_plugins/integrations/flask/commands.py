@@ -50,7 +50,7 @@ def _run(command: Callable[[], commands.Answer]) -> None:
     except commands.WrongUsage as error:
         raise click.BadParameter(str(error), param_hint=error.argument) from None
     except PluginError as error:
-        raise click.ClickException(str(error)) from None
+        raise click.ClickException(commands.printable(str(error))) from None
     click.echo(answer.text)
     if answer.exit_code:
         sys.exit(answer.exit_code)

@@ -1,7 +1,8 @@
 """A plugin that answers a request as the table that it was given says, whatever that is, and notes what it gets.
 
-Arguments: a JSON file with what is written for each case, `%ID%` standing for the request's id: on `/say` as a frame, on
-`/die` as it is; and the file to which every request and every cancellation is added, one JSON document a line. Run with `python -S -E`.
+Arguments: a JSON file with what is written for each case, `%ID%` standing for the request's id, on `/say` as a frame
+and on `/die` as it is; and the file to which every request and every cancellation is added, one JSON document a line.
+Run with `python -S -E`.
 """
 from __future__ import annotations
 

@@ -36,9 +36,11 @@ def test_the_projects_own_limit_holds_too(make_site: MakeSite, size: int, own: A
 @pytest.mark.parametrize("content_type", ["application/x-www-form-urlencoded", MULTIPART, "application/json"])
 @pytest.mark.parametrize("size", [60, 200])
 def test_a_body_that_is_too_large_for_the_csrf_check_too(make_site: MakeSite, content_type: str, size: int) -> None:
-    """It is refused, and nothing fails: neither limit is an error of the server."""
+    """Whoever finds out first refuses it: the form's length, the form, the token; no limit is a server's error."""
     site = make_site(http=replace(OPEN, max_body_bytes=100), DATA_UPLOAD_MAX_MEMORY_SIZE=50, csrf=True)
-    assert site.send(ITEMS, "POST", b"x" * size, content_type).status_code in (400, 403, 413)
+    site.client.cookies["csrftoken"] = "a" * 32
+    expected = {"application/x-www-form-urlencoded": 413, MULTIPART: 403, "application/json": 403}
+    assert site.send(ITEMS, "POST", b"x" * size, content_type).status_code == expected[content_type]
     assert site.host.calls == []
 
 
@@ -120,6 +122,17 @@ def test_a_client_that_goes_away_while_it_sends(make_site: MakeSite, content_typ
     environ.update({"wsgi.input": _Broken(), "CONTENT_LENGTH": str(len(FORM))})
     _, status, _ = run_wsgi_app(WSGIHandler(), environ)
     assert status.startswith(("400", "403"))
+    assert site.host.calls == []
+
+
+@pytest.mark.fault("R5")
+def test_a_body_that_is_too_large_is_not_read(make_site: MakeSite) -> None:
+    """A stated length over the project's limit is refused before the first byte, which would be an error here."""
+    site = make_site(own={"CSRF": "browsers"}, DATA_UPLOAD_MAX_MEMORY_SIZE=50)
+    environ = create_environ(ITEMS, method="POST", content_type="text/plain")
+    environ.update({"wsgi.input": _Broken(), "CONTENT_LENGTH": "51"})
+    _, status, _ = run_wsgi_app(WSGIHandler(), environ)
+    assert status.startswith("413")
     assert site.host.calls == []
 
 

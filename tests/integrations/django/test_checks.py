@@ -1,6 +1,7 @@
 """The system checks: each fault has an id and a hint, and none is looked for by starting something."""
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -173,7 +174,8 @@ def test_a_whole_project_from_its_command_line(tmp_path: Path, arguments: List[s
     """All faults as text and an exit code, never a traceback."""
     (tmp_path / "manage.py").write_text(PROJECT)
     done = subprocess.run([sys.executable, "-W", "error", "manage.py", *arguments], cwd=tmp_path, timeout=60,
-                          stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
+                          env={**os.environ, "PYTHONPATH": str(ROOT)}, stdin=subprocess.DEVNULL,
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
     text = done.stdout.decode()
     assert done.returncode == status, text
     assert "Traceback" not in text

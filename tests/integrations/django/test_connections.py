@@ -46,6 +46,25 @@ def test_a_service_leaves_no_old_connection() -> None:
 
 
 @pytest.mark.req("R2")
+def test_services_are_wrapped_so(project: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those registered before the first use, and those after it."""
+    monkeypatch.setattr(project, "_services", [])
+
+    def look(params: Any, caller: Any) -> Any:
+        before = connection.connection
+        _query()
+        return before is None
+
+    project.service("app/early")(look)
+    host = project.host
+    project.service("app/late")(look)
+    with fake_plugin(host, "shop", reverseRpc=True) as fake:
+        for name in ("app/early", "app/late") * 3:
+            assert fake.call_host(name, timeout=20) is True
+    assert [host._services[name].__wrapped__ for name in ("app/early", "app/late")] == [look, look]
+
+
+@pytest.mark.req("R2")
 def test_a_connection_that_failed_is_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     """A connection that its server dropped is closed before the next job, even where connections are kept for ever."""
     monkeypatch.setitem(connection.settings_dict, "CONN_MAX_AGE", None)

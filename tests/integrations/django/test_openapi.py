@@ -51,7 +51,7 @@ def test_flask_and_django_send_the_same_document(make_site: MakeSite, method: st
 def test_flask_refuses_in_its_own_way() -> None:
     """A redirect to the login and an `abort` arrive as they do on routes; one route refused hides that route alone."""
     http = HttpPolicy()
-    assert _flask(http, lambda *_: redirect("/login")).test_client().get(PATH).headers["Location"] == "/login"
+    assert _flask(http, lambda *_: redirect("/login")).test_client().get(PATH).headers["Location"].endswith("/login")
     assert _flask(http, lambda *_: abort(401)).test_client().get(PATH).status_code == 401
     assert _flask(http).test_client().get(PATH).status_code == 403
     some = _flask(http, lambda request, plugin, route: route.path == "/" or abort(401)).test_client().get(PATH)

@@ -56,7 +56,7 @@ class Command(BaseCommand):
         except ConfigError as error:
             raise CommandError("\n".join(("the plugins' configuration has faults", *error.faults))) from None
         except PluginError as error:
-            raise CommandError(str(error)) from None
+            raise CommandError(commands.printable(str(error))) from None
         self.stdout.write(answer.text)
         if answer.exit_code:
             sys.exit(answer.exit_code)
