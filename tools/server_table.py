@@ -67,7 +67,7 @@ def versions(packages: Sequence[str]) -> str:
         try:
             found.append(f"{package} {metadata.version(package)}")
         except metadata.PackageNotFoundError:
-            found.append(f"{package} missing")
+            pass  # a program
     return ", ".join([f"Python {platform.python_version()}", *found, f"Linux {platform.release()}"])
 
 

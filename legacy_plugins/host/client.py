@@ -48,10 +48,7 @@ class PluginClient:
         (`PluginCrashed` where the plugin died meanwhile, `PluginBusy`), `ProtocolError`; `TypeError` or `ValueError`
         for params that are not JSON.
         """
-        arguments.method_name(method)
-        if on_progress is not None:
-            arguments.function(on_progress, "on_progress")
-        timeout = arguments.seconds(timeout, zero=False)
+        timeout = arguments.call(method, timeout, on_progress, zero=False)
         plugin = self._used()
         deadline = Deadline(_seconds(timeout, plugin))
         connection = plugin.available.view.connection or plugin.available.connection(deadline)
@@ -64,10 +61,7 @@ class PluginClient:
         `cancel()` tells the plugin (`$/cancelRequest`). Done-callbacks and `on_progress` run on the dispatch thread.
         Waits only for a start that is under way. Raises as `request` does for what is known at once.
         """
-        arguments.method_name(method)
-        if on_progress is not None:
-            arguments.function(on_progress, "on_progress")
-        timeout = arguments.seconds(timeout, zero=False)
+        timeout = arguments.call(method, timeout, on_progress, zero=False)
         plugin = self._used()
         deadline = Deadline(_seconds(timeout, plugin))
         return plugin.available.connection(deadline).submit(method, params, deadline, on_progress)

@@ -1,21 +1,23 @@
 """What a plugin declares, checked: the handshake's answer and `plugin/ready` against schema, configuration and sense.
 
-Pure but for the cached validators. Every refusal is a `HandshakeFailed` that says where and both values.
+Pure but for the cached validators, and within bounded work. Every refusal is a `HandshakeFailed` that says where and
+both values.
 """
 from __future__ import annotations
 
 import dataclasses
 from typing import Any, Mapping, Sequence, Tuple
 
-from legacy_plugins import schemas
 from legacy_plugins.config.model import PluginConfig
 from legacy_plugins.errors import HandshakeFailed, InvalidMessage
 from legacy_plugins.protocol.codec import JsonCodec
 from legacy_plugins.protocol.handshake import HandshakeResult, RouteDeclaration, parse_routes
 from legacy_plugins.protocol.patterns import globs
 from legacy_plugins.schemas.bodies import check_body_schema
+from legacy_plugins.schemas.compiler import misfits
 
 _MAX_TOLD = 5
+_MAX_FOUND = 50
 #: JSON text of all routes' schemas together. Checking it takes up to a quarter of a minute of the plugin's own start.
 MAX_SCHEMA_CHARACTERS = 1024 * 1024
 #: Segments of all routes' paths together: 2,000 routes of five, or 1,000 of ten. A request may look at each.
@@ -69,12 +71,10 @@ def _routes(config: PluginConfig, declared: Any) -> Tuple[RouteDeclaration, ...]
 
 
 def _check_shape(config: PluginConfig, schema: str, what: str, value: Any) -> None:
-    faults = sorted(schemas.validator(schema).iter_errors(value), key=lambda fault: list(map(str, fault.absolute_path)))
+    faults = misfits(schema, value, most=_MAX_FOUND)
     if faults:
-        places = ["".join(f"/{step}" for step in fault.absolute_path) or "its top" for fault in faults[:_MAX_TOLD]]
-        told = [f"at {place}: {fault.message[:200]}" for place, fault in zip(places, faults)]
         more = f" (and {len(faults) - _MAX_TOLD} more)" if len(faults) > _MAX_TOLD else ""
-        raise _failed(config, f"{what} does not fit its schema: {'; '.join(told)}{more}")
+        raise _failed(config, f"{what} does not fit its schema: {'; '.join(faults[:_MAX_TOLD])}{more}")
 
 
 def _check_segments(config: PluginConfig, declared: Sequence[Mapping[str, Any]]) -> None:

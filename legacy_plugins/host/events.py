@@ -97,7 +97,7 @@ class EventQueue:
     """
 
     def __init__(self, policy: EventPolicy, max_bytes: int, report: EventReport, arm: Callable[[], None]) -> None:
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # re-entrant: a signal handler may broadcast, too
         self._report = report
         self._arm = arm
         self._policy = policy

@@ -9,7 +9,6 @@ import logging
 import time
 from typing import Any, Callable, Optional
 
-from legacy_plugins import schemas
 from legacy_plugins.config.policies import HealthPolicy
 from legacy_plugins.errors import MethodNotFound, PluginBusy, PluginError, PluginTimeout
 from legacy_plugins.host.log_lines import escape
@@ -18,6 +17,7 @@ from legacy_plugins.protocol.handshake import HEALTH
 from legacy_plugins.rpc.calls import Call
 from legacy_plugins.rpc.connection import Connection
 from legacy_plugins.rpc.reactor import Timer
+from legacy_plugins.schemas.compiler import fits
 
 #: Characters that are passed on of what a plugin says of its health.
 _MAX_TOLD = 500
@@ -93,7 +93,7 @@ class HealthCheck:
             return None
         if error is not None:
             return self._clean(str(error))[:_MAX_TOLD]
-        if not schemas.validator("health-result").is_valid(result):
+        if not fits("health-result", result):
             return "the answer does not fit its schema (status: ok, degraded or failing)"
         told = self._clean(result.get("message", ""))[:_MAX_TOLD]
         if result["status"] == "degraded":

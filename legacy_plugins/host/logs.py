@@ -171,7 +171,7 @@ class PluginLog:
         self._threshold = LEVELS[policy.level.lower()]
         self._redact = Redactor(policy.redact)
         # Guards everything below and the counters; held for bookkeeping only, never while parsing or emitting.
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # re-entrant: a signal handler may ask for the status
         self._budget = LineBudget(policy.lines_per_second, policy.burst, clock)
         self._tail = LogTail(policy.tail_lines, policy.max_line_bytes)
         self._streams: Dict[int, _Stream] = {}
@@ -286,13 +286,11 @@ class PluginLog:
 
     def _suppress(self, lines: int, pid: int) -> None:
         """Count lines that are not emitted, to be reported. The lock is held."""
-        assert self._lock.locked()
         self.suppressed += lines
         self._owe(lines, pid)
 
     def _owe(self, lines: int, pid: int) -> None:
         """Note that lines are to be reported, and when. The lock is held."""
-        assert self._lock.locked()
         if lines:
             self._unreported += lines
             self._unreported_pid = pid

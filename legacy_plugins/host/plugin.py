@@ -20,6 +20,7 @@ from legacy_plugins.host.reports import PluginReports
 from legacy_plugins.host.status import PluginCounters, PluginStatus
 from legacy_plugins.host.supervision import Supervision, Wish
 from legacy_plugins.host.surroundings import Surroundings
+from legacy_plugins.host.thread_support import start_supervision
 from legacy_plugins.rpc.crash import CrashReport
 
 #: What a start or a stop may take beyond its own times, in seconds: spawning, draining, reaping.
@@ -126,6 +127,7 @@ class SupervisedPlugin:
             raise
 
     def _post(self, command: Callable[[], None]) -> None:
+        start_supervision(self._reactor)  # what never ran, and cannot now, leaves nothing to stop
         self.touched = True
         self._reactor.post(self._supervision.carry_out, command)
 

@@ -43,7 +43,9 @@ class Replacement:
         self.candidate: Optional[Incarnation] = None
 
     def begin(self, incarnate: Callable[[Owner], Incarnation]) -> None:
-        """Start the new process; the old one serves meanwhile."""
+        """Start the new process, unless it was given up; the old one serves meanwhile."""
+        if self._finished:
+            return
         try:
             self.candidate = incarnate(self)
         except PluginError as error:

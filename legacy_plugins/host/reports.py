@@ -28,7 +28,7 @@ class PluginReports:
         self._notices = notices
         self._dispatcher = dispatcher
         self._logger = logging.getLogger(f"legacy_plugins.plugin.{plugin}")
-        self._lock = threading.Lock()  # guards the two below
+        self._lock = threading.RLock()  # guards the two below; re-entrant for signal handlers
         self._untold: Dict[str, int] = {}
         self._quiet_until: Dict[str, float] = {}
 

@@ -23,7 +23,7 @@ from legacy_plugins.host.reload import Reload, ReloadReport
 from legacy_plugins.host.routes import DEFAULT_MOUNT, PluginRoute, RouteSnapshot
 from legacy_plugins.host.services import Service
 from legacy_plugins.host.surroundings import Surroundings
-from legacy_plugins.host.thread_support import warn_without_threads
+from legacy_plugins.host.thread_support import start_supervision, warn_without_threads
 from legacy_plugins.rpc.deadline import Deadline
 from legacy_plugins.rpc.dispatcher import shared_dispatcher
 from legacy_plugins.rpc.reactor import shared_reactor
@@ -161,7 +161,7 @@ class HostRuntime:
         return reload
 
     def _prepare(self) -> None:
-        self._reactor.start()  # first: it refuses processes in which plugins could only hang
+        start_supervision(self._reactor)  # first: it refuses processes in which plugins could only hang
         warn_without_threads()
         self._dispatcher.post(_nothing)  # its thread must exist before the interpreter exits, when none can be started
         for doubt in doubts(self.config) if self._doubted is not self.config else ():

@@ -48,7 +48,7 @@ class PluginCounters:
     """What is counted over all processes that a plugin has had. All methods: any thread."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()  # guards the mappings
+        self._lock = threading.RLock()  # guards the mappings; re-entrant for signal handlers
         self._calls: Dict[str, int] = dict.fromkeys(OUTCOMES, 0)
         self._events: Dict[str, int] = dict.fromkeys(EVENT_OUTCOMES, 0)
         self._latency: Deque[float] = deque(maxlen=_LATENCY_SAMPLES)

@@ -19,7 +19,7 @@ from legacy_plugins.host.departures import Departure, Departures
 from legacy_plugins.host.events import EventQueue
 from legacy_plugins.host.greeting import PassingFailure
 from legacy_plugins.host.incarnation import Incarnation, Owner
-from legacy_plugins.host.launch import StartDelayed
+from legacy_plugins.host.launch import StartDelayed, beforehand
 from legacy_plugins.host.lifecycle import PluginState, RestartBudget
 from legacy_plugins.host.log_history import LogHistory
 from legacy_plugins.host.replacement import Replacement
@@ -29,6 +29,7 @@ from legacy_plugins.host.surroundings import Surroundings
 from legacy_plugins.rpc.conversation import EndReason
 from legacy_plugins.rpc.crash import EX_CONFIG, CrashReport
 from legacy_plugins.rpc.reactor import Timer
+from legacy_plugins.transport.greenlets import service_thread
 from legacy_plugins.transport.process import KILL
 
 S = PluginState
@@ -66,6 +67,7 @@ class Supervision:
         self._wish: Optional[Wish] = None  # while `_current` is being stopped
         self._spawn_when_gone: Optional[str] = None  # a start waits for `_remains`; the reason
         self._timer: Optional[Timer] = None  # of the next try
+        self._preparing: Optional[object] = None  # a start that is being prepared
 
     def incarnations(self) -> List[Incarnation]:
         """All processes that are still there."""
@@ -124,8 +126,8 @@ class Supervision:
             self._replacement.give_up("another reload came")
         if self._standing.state is S.READY and self._current is not None and config.enabled:
             departure.over.set()
-            self._replacement = Replacement(self, config, done, self._around.reactor)
-            self._replacement.begin(lambda owner: self.incarnate(config, owner))
+            self._replacement = replacement = Replacement(self, config, done, self._around.reactor)
+            self._prepare(config, lambda: replacement.begin(lambda owner: self.incarnate(config, owner)))
             return
         down = self._standing.state is S.DISABLED or (self._wish is not None and self._wish.state is S.DISABLED)
         freed = down and not self.config.enabled
@@ -171,6 +173,8 @@ class Supervision:
             self._budget.reset()
             self._spawn(wish.reason)
         elif self._standing.state is not S.DISABLED:
+            if self._standing.state is S.STARTING:  # its start was still being prepared
+                self._standing.become(S.STOPPING, wish.reason)
             self._standing.become(wish.state, wish.reason)
         else:
             self._available.update(start_follows=False)
@@ -190,6 +194,28 @@ class Supervision:
             self._available.update(start_follows=True)
             return
         self._standing.become(S.STARTING, reason)
+        self._preparing = ticket = object()
+        self._prepare(self.config, lambda: self._start_process() if self._preparing is ticket else None)
+
+    def _prepare(self, config: PluginConfig, then: Callable[[], None]) -> None:
+        """Do what of a start takes long on a thread of its own, then `then()` here; at once where nothing does."""
+        work = beforehand(self._around.launcher(self._name), config)
+        if work is None:
+            then()
+            return
+
+        def run() -> None:
+            try:
+                work()
+            finally:
+                self._around.reactor.post(self.carry_out, then)
+        try:
+            service_thread(run, f"{self._name}-checksum").start()
+        except RuntimeError:  # no thread is left: it takes as long as it takes
+            then()
+
+    def _start_process(self) -> None:
+        self._preparing = None
         try:
             self._current = self.incarnate(self.config, self)
         except StartDelayed as error:
@@ -328,7 +354,7 @@ class Supervision:
 
     def _cancel_start(self) -> None:
         """No start that was due comes."""
-        self._spawn_when_gone = None
+        self._spawn_when_gone = self._preparing = None
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None

@@ -11,11 +11,24 @@ import logging
 import sys
 import warnings
 
+from legacy_plugins.errors import PluginUnavailable
+from legacy_plugins.rpc.reactor import Reactor
+
 _log = logging.getLogger("legacy_plugins.host")
 _TEXT = ("uWSGI runs without threads: plugins' restarts, events, log lines and health checks stand still between "
          "requests, and a plugin that crashed stays unavailable (503) for long; set enable-threads = true in uWSGI's "
          "configuration (it is the default from uWSGI 2.0.27 on)")
 _warned = False  # forked workers inherit it: their master told already
+
+
+def start_supervision(reactor: Reactor) -> None:
+    """Start the supervising thread, where it does not run. Raises `PluginUnavailable` when the system has no descriptor
+    or thread left for it, or the interpreter ends; the next use tries again."""
+    try:
+        reactor.start()
+    except (OSError, RuntimeError) as error:
+        raise PluginUnavailable(message=f"plugins cannot be used just now, for want of a thread or of descriptors for "
+                                f"their supervision: {error}; free some, or raise the process's limits") from error
 
 
 def threads_run() -> bool:

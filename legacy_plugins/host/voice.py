@@ -8,7 +8,6 @@ from __future__ import annotations
 import logging
 from typing import Any, Callable, Optional, Protocol
 
-from legacy_plugins import schemas
 from legacy_plugins.config.model import PluginConfig
 from legacy_plugins.host.events import EventQueue
 from legacy_plugins.host.log_lines import decode
@@ -37,6 +36,7 @@ from legacy_plugins.protocol.peer import MessageFault
 from legacy_plugins.rpc.calls import CallOutcome
 from legacy_plugins.rpc.connection import Connection
 from legacy_plugins.rpc.conversation import ConversationHandler, EndReason
+from legacy_plugins.schemas.compiler import fits
 
 _OWN_METHODS = frozenset((HANDSHAKE, HEALTH, SHUTDOWN))
 _NO_REQUEST = "it is a notification, which has no id and gets no answer"
@@ -143,7 +143,7 @@ class PluginVoice(ConversationHandler):
         return isinstance(event_id, str) and self._events.acknowledge(event_id)
 
     def _publish(self, params: Any) -> None:
-        if not schemas.validator("publish-params").is_valid(params):
+        if not fits("publish-params", params):
             event_type = params.get("eventType") if isinstance(params, dict) else None
             self._reports.not_published(event_type, "it does not fit the schema of plugin/publishEvent")
         elif not self._config.events.may_publish(params["eventType"]):

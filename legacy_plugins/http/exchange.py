@@ -5,6 +5,7 @@ Owns the shape that the wire contract gives them. What identifies the caller com
 """
 from __future__ import annotations
 
+import re
 from typing import Any, Dict, Mapping, Optional
 
 from legacy_plugins.http.bodies import Body
@@ -14,6 +15,9 @@ from legacy_plugins.http.messages import HttpRequest
 from legacy_plugins.http.paths import joined
 from legacy_plugins.http.prefixes import Located
 from legacy_plugins.http.routes import Match
+
+# A name or an address, and a port. Frameworks differ in what else they take for a host: some take two of them.
+_HOST = re.compile(r"(?:[A-Za-z0-9._~-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?\Z")
 
 
 def request_params(request: HttpRequest, located: Located, match: Match, body: Body, *,
@@ -27,7 +31,8 @@ def request_params(request: HttpRequest, located: Located, match: Match, body: B
         "pathParams": match.path_params,
         "query": {name: list(values) for name, values in (request.query or {}).items()},
         "headers": forwarded(request.headers, located.plugin.http.forward_headers),
-        "client": {"address": request.client_address, "scheme": request.scheme, "host": request.host},
+        "client": {"address": request.client_address, "scheme": request.scheme,
+                   "host": request.host if _HOST.match(request.host) else ""},
         "body": body.value,
         "bodyEncoding": body.encoding,
         "user": None if user is None else dict(user),

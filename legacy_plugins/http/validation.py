@@ -7,11 +7,11 @@ terms, for it is done under the interpreter lock. Nothing is ever fetched. Any t
 """
 from __future__ import annotations
 
-from typing import Any, Dict, List, Mapping, Optional
+from typing import Any, Mapping, Optional
 
 from legacy_plugins.http.problems import HttpProblem
-from legacy_plugins.http.schema_compiler import compiled
-from legacy_plugins.http.schema_nodes import MAX_DETAIL, EnoughFaults, Node, Run, TooMuchWork
+from legacy_plugins.schemas.compiler import compiled
+from legacy_plugins.schemas.nodes import MAX_DETAIL, Node, evaluated
 
 __all__ = ["MAX_DETAIL", "MAX_FAULTS", "MAX_STEPS", "BodyValidator"]
 
@@ -37,16 +37,14 @@ class BodyValidator:
         `size`: the bytes that the body was parsed from. Each fault has the JSON pointer (RFC 6901) of the value
         concerned, "" being the whole body.
         """
-        faults: List[Dict[str, str]] = []
+        steps = min(BASE_STEPS + STEPS_PER_BYTE * size, MAX_STEPS)
         try:
             root = self._root = self._root or compiled(self._schema)
-            root.holds(body, Run(min(BASE_STEPS + STEPS_PER_BYTE * size, MAX_STEPS), faults, MAX_FAULTS), None)
-        except EnoughFaults:
-            pass
-        except (TooMuchWork, RecursionError):
-            faults.append({"pointer": "", "detail": "the body is too involved to be checked against the schema"})
+            faults, finished = evaluated(root, body, steps=steps, most_faults=MAX_FAULTS)
         except Exception as error:  # noqa: BLE001 - a plugin's schema may fail in any way, and is the plugin's
             raise HttpProblem(502, "the plugin's route has a schema that cannot be evaluated",
                               reason=f"evaluating the route's schema raised {type(error).__name__}: {error}") from None
+        if not finished:
+            faults.append({"pointer": "", "detail": "the body is too involved to be checked against the schema"})
         if faults:
             raise HttpProblem(400, "the body is not what the route's schema asks for", faults=faults)

@@ -23,6 +23,6 @@ def error_response(error: PluginError, *, method: str, path: str, given_id: Opti
     known = request_id(given_id)
     problem = problem_of(error)
     if problem.status >= 500:  # that a plugin is down is told once, by its host
-        log_failure(logging.DEBUG if problem.status == 503 else logging.WARNING, problem.status, str(error), method=method, path=path, plugin=error.plugin,
-                    request_id=known)
+        level = logging.DEBUG if problem.status == 503 else logging.WARNING
+        log_failure(level, problem.status, str(error), method=method, path=path, plugin=error.plugin, request_id=known)
     return problem_response(problem, plugin=error.plugin, request_id=known).finished(method, known)

@@ -1,11 +1,14 @@
 """Warm workers under gunicorn: plugins start before a worker accepts requests, and stop while gunicorn still waits.
 
 Owns four of gunicorn's server hooks. They run in a worker's main thread; `worker_int` and `worker_abort` in a signal
-handler there. Imports nothing of gunicorn, since its configuration file is read before the application is. Without
-these hooks plugins start at a worker's first use of them, and end at its interpreter's exit.
+handler there, in the middle of a request perhaps that holds what a stop needs: they begin the stop on a thread and wait
+for nothing. gunicorn ends the request when they return, and waits for the stop in `worker_exit`. Imports nothing of
+gunicorn, since its configuration file is read before the application is. Without these hooks plugins start at a
+worker's first use of them, and end at its interpreter's exit.
 """
 from __future__ import annotations
 
+import _thread
 import os
 from typing import Any, Optional
 
@@ -47,15 +50,23 @@ class ServerHooks:
     def worker_int(self, worker: Any) -> None:
         """SIGINT or SIGQUIT: gunicorn interrupts the main thread's request. Requests in other threads that wait for
         a plugin end with an error now, else the interpreter would wait for them."""
-        self._stop(worker.cfg.graceful_timeout * _SHARE)
+        self._begin_stop(worker.cfg.graceful_timeout * _SHARE)
 
     def worker_abort(self, worker: Any) -> None:
         """SIGABRT: the worker exceeded gunicorn's `timeout`."""
-        self._stop(_ABORT_SECONDS)
+        self._begin_stop(_ABORT_SECONDS)
 
     def worker_exit(self, server: Any, worker: Any) -> None:
         """The worker served its last request. gunicorn's master calls this too, for workers that are gone."""
         self._stop(worker.cfg.graceful_timeout * _SHARE)
+
+    def _begin_stop(self, seconds: float) -> None:
+        """In a signal handler. Not `threading.Thread`, whose `start` takes locks that this thread may hold."""
+        if self._host is not None and self._worker == os.getpid():
+            try:
+                _thread.start_new_thread(self._stop, (seconds,))
+            except RuntimeError:  # no thread is left: `worker_exit` stops them
+                pass
 
     def _stop(self, seconds: float) -> None:
         if self._host is not None and self._worker == os.getpid():

@@ -52,6 +52,7 @@ class Peer:
         self.codec = codec or JsonCodec()
         self.max_frame_bytes = max_frame_bytes
         self.last_id = 0
+        self.sizes: List[int] = []  # of what the last `receive` or `end` returned, in bytes
         self._decoder = FrameDecoder(max_frame_bytes, skip_stray=skip_stray)
 
     @property
@@ -77,15 +78,21 @@ class Peer:
     def receive(self, data: bytes) -> List[Event]:
         """What the next bytes of the stream mean; check `error` afterwards."""
         bodies = self._decoder.feed(data)
-        events: List[Event] = [StrayOutput(line) for line in self._decoder.take_stray()]
+        events: List[Event] = self._stray()
         for body in bodies:
             events.append(self._event(body))
+            self.sizes.append(len(body))
         return events
 
     def end(self) -> List[Event]:
         """Tell that the stream has ended: a message cut short sets `error`; a last line of other output is returned."""
         self._decoder.finish()
-        return [StrayOutput(line) for line in self._decoder.take_stray()]
+        return self._stray()
+
+    def _stray(self) -> List[Event]:
+        lines = self._decoder.take_stray()
+        self.sizes = [len(line) for line in lines]
+        return [StrayOutput(line) for line in lines]
 
     def request_frame(self, call_id: int, method: str, params: Optional[str]) -> bytes:
         """The frame of a request. `params`: JSON text or None. Raises `FrameTooLarge`, `ValueError` for a bad name."""

@@ -35,6 +35,14 @@ def seconds(timeout: Any, *, zero: bool = True) -> Optional[float]:
     return given
 
 
+def call(method: Any, timeout: Any, on_progress: Any, *, zero: bool = True) -> Optional[float]:
+    """The time-out of a call, None where none is given; raises as the others here do for each of the three."""
+    method_name(method)
+    if on_progress is not None:
+        function(on_progress, "on_progress")
+    return seconds(timeout, zero=zero)
+
+
 def function(value: Any, what: str) -> Callable[..., Any]:
     """A function; `what` it is for begins the error. Raises `TypeError`, for coroutine functions too."""
     if not callable(value):

@@ -1,8 +1,9 @@
 """How many unasked messages a second the other side may send before reading from it pauses.
 
 A flood of notifications costs the host a core if it is read as fast as it comes. So over the budget the reader pauses
-as long as it takes for the budget to recover, and the pipe pushes back on the sender. Answers to our own requests never
-count. Reader thread only.
+as long as it takes for the budget to recover, and the pipe pushes back on the sender. A large message costs as much as
+several small ones, since its decoding holds up all other threads. Answers to our own requests never count. Reader
+thread only.
 """
 from __future__ import annotations
 
@@ -12,6 +13,8 @@ from typing import Callable, Optional
 #: How long a flood may hold the reader at its budget without a break, in seconds, before it counts as a fault.
 MAX_FLOOD_SECONDS = 30.0
 _MIN_PAUSE_SECONDS = 0.005
+#: A message of so many bytes counts once, one of twice as many twice.
+BYTES_PER_MESSAGE = 4096
 
 
 class MessageBudget:
@@ -25,7 +28,11 @@ class MessageBudget:
         self._filled_at = clock()
         self._flood_since: Optional[float] = None
 
-    def spend(self, count: int) -> float:
+    def cost(self, size: int) -> float:
+        """As how many messages one of `size` bytes counts: never as more than a second's worth."""
+        return max(1.0, min(size / BYTES_PER_MESSAGE, self._rate))
+
+    def spend(self, count: float) -> float:
         """Count messages; how many seconds reading must pause now, 0.0 when within the budget."""
         if not self._rate or not count:
             return 0.0

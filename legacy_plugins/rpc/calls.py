@@ -40,12 +40,8 @@ class TableClosed(Exception):
 class _Condition(threading.Condition):
     """Entered and left in C alone: a signal handler finds no moment at which it is taken and the `with` not begun."""
 
-    def __init__(self) -> None:
-        self._entered = threading.RLock()
-        super().__init__(self._entered)
-
-    __enter__ = property(operator.attrgetter("_entered.__enter__"))  # type: ignore[assignment]
-    __exit__ = property(operator.attrgetter("_entered.__exit__"))  # type: ignore[assignment]
+    __enter__ = property(operator.attrgetter("_lock.__enter__"))  # type: ignore[assignment]
+    __exit__ = property(operator.attrgetter("_lock.__exit__"))  # type: ignore[assignment]
 
 
 class Call(_Future):  # type: ignore[type-arg]  # generic only from Python 3.9 on
@@ -65,7 +61,7 @@ class Call(_Future):  # type: ignore[type-arg]  # generic only from Python 3.9 o
         self.entry: Optional[Entry] = None
         self.timer: Optional[Timer] = None
         self.over = Latch()  # what this library waits for; see there for why not the condition. Set after callbacks ran
-        self._condition = _Condition()  # `Future`'s own, which the reader needs when it ends the call
+        self._condition.__class__ = _Condition  # `Future`'s own, which the reader needs when it ends the call
         self._table = table
         self._dispatcher = dispatcher
 

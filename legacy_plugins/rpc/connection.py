@@ -43,17 +43,20 @@ _log = logging.getLogger("legacy_plugins.rpc")
 
 
 class Connection:
-    """See the file's first paragraph. `name` is the other side's, for errors and thread names. Any thread."""
+    """See the file's first paragraph. `name` is the other side's, `kind` what it is, for errors and thread names. Any
+    thread."""
 
     def __init__(self, stream: ByteStream, handler: ConversationHandler, *, name: str,
-                 limits: ConnectionLimits = ConnectionLimits(), skip_stray: bool = False) -> None:
+                 limits: ConnectionLimits = ConnectionLimits(), skip_stray: bool = False, kind: str = "plugin"
+                 ) -> None:
         self.name = name
+        self._who = f"{kind} {name!r}"
         self.limits = limits
         self._stream = stream
         self._handler = handler
         self._reactor = reactor = shared_reactor()
         self._dispatcher = shared_dispatcher()
-        self._end_lock = threading.Lock()  # guards _end
+        self._end_lock = threading.RLock()  # guards _end; re-entrant for signal handlers
         self._end: Optional[EndReason] = None
         self._peer = Peer(limits.max_frame_bytes, skip_stray=skip_stray)
         self.calls = CallTable(self._peer.issue_id, limits.max_pending, self._dispatcher, given_up=self._given_up)
@@ -214,7 +217,7 @@ class Connection:
         try:
             self.calls.open(call)
         except TooManyCalls:
-            raise PluginBusy(self.name, message=f"plugin {self.name!r} has {self.limits.max_pending} calls pending, "
+            raise PluginBusy(self.name, message=f"{self._who} has {self.limits.max_pending} calls pending, "
                              "the limit (limits.maxPending); try again later or raise the limit") from None
         except TableClosed as closed:
             raise closed.error() from None
@@ -284,17 +287,17 @@ class Connection:
             _log.exception("an outcome could not be reported; please report it")
 
     def _timeout_error(self, call: Call) -> PluginTimeout:
-        return PluginTimeout(f"plugin {self.name!r} did not answer {call.method!r} within {call.deadline.seconds:g} s; "
+        return PluginTimeout(f"{self._who} did not answer {call.method!r} within {call.deadline.seconds:g} s; "
                              "it was told to cancel, but may have done the work", plugin=self.name)
 
     def _busy(self) -> PluginBusy:
-        return PluginBusy(self.name, message=f"plugin {self.name!r} does not read fast enough: "
+        return PluginBusy(self.name, message=f"{self._who} does not read fast enough: "
                           f"{self.outbox.queued_bytes} bytes wait, the limit (limits.queueBytes) is "
                           f"{self.limits.queue_bytes}; nothing was sent")
 
     def _closed_error(self) -> PluginError:
         why = self._end.text if self._end is not None else "it is being stopped"
-        return PluginNotRunning(self.name, message=f"the conversation with plugin {self.name!r} has ended: {why}")
+        return PluginNotRunning(self.name, message=f"the conversation with {self._who} has ended: {why}")
 
     def _on_broken(self, text: str, fault: Optional[str]) -> None:
         """On a writing thread: nothing more can be sent."""

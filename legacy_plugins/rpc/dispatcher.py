@@ -30,7 +30,7 @@ class Dispatcher:
 
     def __init__(self, max_offers: int = MAX_OFFERS) -> None:
         self._owner = os.getpid()
-        self._jobs: queue.SimpleQueue[_Job] = queue.SimpleQueue()  # no lock of ours: a signal handler may post, or raise
+        self._jobs: queue.SimpleQueue[_Job] = queue.SimpleQueue()  # no lock: a signal handler may post, or raise
         self._max_offers = max_offers
         self._lock = threading.RLock()  # guards _thread; held while it is started
         self._thread: Optional[threading.Thread] = None

@@ -52,19 +52,19 @@ class Bell:
         return True
 
 
-class Latch:
+class Latch(Bell):
     """Something that happens once; an `Event` that is never cleared."""
 
-    __slots__ = ("_bell", "_set")
+    __slots__ = ("_set",)
 
     def __init__(self) -> None:
-        self._bell = Bell()
+        self._waiting = {}
         self._set = False
 
     def set(self) -> None:
         """It has happened. Never waits."""
         self._set = True
-        self._bell.ring()
+        self.ring()
 
     def is_set(self) -> bool:
         """Whether it has happened."""
@@ -72,4 +72,4 @@ class Latch:
 
     def wait(self, timeout: Optional[float] = None) -> bool:
         """Wait for it, at most `timeout` seconds (None: for ever); whether it has happened."""
-        return self._set or self._bell.wait_for(self.is_set, timeout)
+        return self._set or self.wait_for(self.is_set, timeout)

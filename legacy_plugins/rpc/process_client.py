@@ -14,6 +14,7 @@ from typing import Any, Callable, Deque, Dict, Mapping, Optional, Sequence
 from legacy_plugins.errors import PluginCrashed, PluginError, PluginNotRunning, PluginStartFailed
 from legacy_plugins.protocol.messages import INTERNAL_ERROR, METHOD_NOT_FOUND, Failure, Notification, Request
 from legacy_plugins.protocol.peer import MessageFault
+from legacy_plugins.rpc import arguments
 from legacy_plugins.rpc.calls import Call
 from legacy_plugins.rpc.connection import Connection
 from legacy_plugins.rpc.conversation import ConnectionLimits, ConversationHandler, EndReason
@@ -30,13 +31,14 @@ from legacy_plugins.transport.stderr import LogPump
 _log = logging.getLogger("legacy_plugins.rpc")
 _STDERR_TAIL_BYTES = 16 * 1024
 _MAX_WAITING = 10_000
+_CALL_SECONDS = 5.0
 
 
 class JsonRpcProcess(ConversationHandler):
     """Start `argv` and talk to it. `cwd`: working directory; `env`: the whole environment (default: the host's).
 
     Usable as a context manager. All methods may be called from any thread. Raises `PluginStartFailed`, and `TypeError`
-    for an `argv` that is not a list of strings. It runs until `close`, whoever forgets it.
+    for an `argv` that is not a list of strings. It runs until `close`, whoever forgets it: its threads keep it alive.
     """
 
     def __init__(self, argv: Sequence[str], *, cwd: Optional[str] = None,
@@ -69,7 +71,7 @@ class JsonRpcProcess(ConversationHandler):
         """Start the threads. Raises `RuntimeError`, with the program on its way out, when none is left."""
         assert process.log_stream is not None
         self._pump = LogPump(process.log_stream, self._keep_tail, lambda: None, self.on_drained, name=self.name)
-        self._connection = Connection(process.stream, self, name=self.name, limits=ConnectionLimits())
+        self._connection = Connection(process.stream, self, name=self.name, limits=ConnectionLimits(), kind="program")
         self._reactor.post(self._supervise)  # before the threads, whose first words may be their last
         try:
             self._connection.start()
@@ -89,35 +91,38 @@ class JsonRpcProcess(ConversationHandler):
         assert self._process.pid is not None
         return self._process.pid
 
-    def request(self, method: str, params: Any = None, timeout: float = 5.0, *,
+    def request(self, method: str, params: Any = None, timeout: float = _CALL_SECONDS, *,
                 on_progress: Optional[Callable[[Any], None]] = None) -> Any:
         """Call a method and wait at most `timeout` seconds.
 
         Raises as `Connection.request` does, `PluginCrashed`, `PluginNotRunning` when it was closed.
         """
-        return self._own.request(method, params, timeout, on_progress)
+        return self._own.request(method, params, _seconds(method, timeout, on_progress), on_progress)
 
-    def submit(self, method: str, params: Any = None, timeout: float = 5.0, *,
+    def submit(self, method: str, params: Any = None, timeout: float = _CALL_SECONDS, *,
                on_progress: Optional[Callable[[Any], None]] = None) -> Call:
         """The same without waiting: a `concurrent.futures.Future` that expires by itself."""
-        return self._own.submit(method, params, timeout, on_progress)
+        return self._own.submit(method, params, _seconds(method, timeout, on_progress), on_progress)
 
     def notify(self, method: str, params: Any = None) -> None:
         """Tell the program something; no answer comes."""
-        self._own.notify(method, params)
+        self._own.notify(arguments.method_name(method), params)
 
     def on(self, method: str) -> Callable[[Callable[[Any], Any]], Callable[[Any], Any]]:
         """Decorator: `fn(params)` handles what the program sends under `method`; its return value answers a request.
 
         Handlers run one after the other, in the order of arrival, on a thread of their own.
         """
+        arguments.method_name(method)
+
         def register(fn: Callable[[Any], Any]) -> Callable[[Any], Any]:
-            self._methods[method] = fn
+            self._methods[method] = arguments.function(fn, "a handler")
             return fn
         return register
 
     def close(self, timeout: float = 2.0) -> None:
         """Close the program's stdin; after `timeout` seconds SIGTERM, after half of it again SIGKILL. Idempotent."""
+        arguments.seconds(timeout)
         if os.getpid() != self._owner:  # a forked child: the program is its parent's
             descriptors.abandon_inherited()
             return
@@ -215,3 +220,8 @@ class JsonRpcProcess(ConversationHandler):
 
     def _tail_lines(self) -> Sequence[str]:
         return b"".join(self._tail)[-_STDERR_TAIL_BYTES:].decode("utf-8", "backslashreplace").splitlines()
+
+
+def _seconds(method: Any, timeout: Any, on_progress: Any) -> float:
+    given = arguments.call(method, timeout, on_progress)
+    return _CALL_SECONDS if given is None else given

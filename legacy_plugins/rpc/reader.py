@@ -78,14 +78,12 @@ class Reader:
                 return self._peer.error
 
     def _take(self, events: List[Event]) -> None:
-        unasked = 0
-        for event in events:
-            if type(event) is Result:
-                unasked += self._on_result(event)
-            else:
-                unasked += self._on_other(event)
+        cost = 0.0
+        for event, size in zip(events, self._peer.sizes):
+            if self._on_result(event) if type(event) is Result else self._on_other(event):
+                cost += self._budget.cost(size)
         self._partial.update(self._peer.partial, began_anew=bool(events))
-        pause = self._budget.spend(unasked)
+        pause = self._budget.spend(cost)
         if pause:
             self._pause(pause)
 
@@ -148,8 +146,9 @@ class Reader:
     def _pause(self, seconds: float) -> None:
         """Let a flood wait in the pipe until the budget allows more."""
         if self._budget.flooded:
-            self._end(EndReason(f"it sent more than {self._budget.per_second} notifications and requests a "
-                               f"second for {MAX_FLOOD_SECONDS:g} s (limits.notificationsPerSecond)", "flood"))
+            self._end(EndReason(f"it sent more than {self._budget.per_second} notifications and requests a second, or "
+                                f"fewer but large ones, for {MAX_FLOOD_SECONDS:g} s (limits.notificationsPerSecond)",
+                                "flood"))
             return
         self.paused = True
         self._stop_pause.wait(seconds)

@@ -1,8 +1,8 @@
 """A small bounded pool of daemon threads for requests that the other side makes of us.
 
 Threads start when they are first needed. Only so many jobs wait as its owner says, by default none: what finds all
-threads busy is refused then, so that a flood of requests becomes answers that say "busy" instead of memory. `concurrent.futures.ThreadPoolExecutor` is not used: it
-blocks the interpreter's exit, and refuses work during it.
+threads busy is refused then, so that a flood of requests becomes answers that say "busy" instead of memory.
+`concurrent.futures.ThreadPoolExecutor` is not used: it blocks the interpreter's exit, and refuses work during it.
 """
 from __future__ import annotations
 

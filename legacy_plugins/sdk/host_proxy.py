@@ -7,6 +7,7 @@ from __future__ import annotations
 from typing import Any, Callable, Optional
 
 from legacy_plugins.errors import PluginBusy, PluginError, PluginTimeout, PluginUnavailable, RpcError
+from legacy_plugins.rpc import arguments
 from legacy_plugins.rpc.connection import Connection
 
 #: How long a service may take unless the caller says otherwise, in seconds.
@@ -27,6 +28,8 @@ class HostProxy:
         answered (`MethodNotFound` where the operator does not grant the service), `PluginTimeout`, `PluginUnavailable`
         where the host is gone or does not read, `TypeError` or `ValueError` for params that are not JSON.
         """
+        given = arguments.call(method, timeout, on_progress)
+        timeout = DEFAULT_TIMEOUT if given is None else given
         connection = self._link(timeout)
         try:
             return connection.request(method, params, timeout, on_progress)
@@ -35,6 +38,7 @@ class HostProxy:
 
     def notify(self, method: str, params: Any = None) -> None:
         """Tell the host something; no answer comes. Raises `PluginUnavailable`, `TypeError` or `ValueError`."""
+        arguments.method_name(method)
         connection = self._link(DEFAULT_TIMEOUT)
         try:
             connection.notify(method, params)

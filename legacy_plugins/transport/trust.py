@@ -12,13 +12,14 @@ import hashlib
 import os
 import stat
 from dataclasses import dataclass
-from typing import Iterable, List, Optional, Protocol, Sequence, Tuple
+from typing import Callable, Iterable, List, Optional, Protocol, Sequence, Tuple
 
 from legacy_plugins.errors import PluginStartFailed, UntrustedCommand
 from legacy_plugins.transport.interpreters import Reading, interpreter_script_index, read_command_line
 from legacy_plugins.transport.permissions import foreign_writers
 
-__all__ = ["AllowedCommand", "TrustPolicy", "TrustedProgram", "check_sha256", "interpreter_script_index"]
+__all__ = ["AllowedCommand", "TrustPolicy", "TrustedProgram", "check_sha256", "file_sha256",
+           "interpreter_script_index"]
 
 _CHUNK = 1 << 20
 
@@ -159,19 +160,25 @@ class TrustPolicy:
             raise UntrustedCommand([f"plugin {plugin!r}: {fault}" for fault in faults], plugin=plugin)
 
 
-def check_sha256(path: str, expected: str, *, plugin: str) -> None:
+def file_sha256(path: str) -> str:
+    """The SHA-256 of the file at `path`, hexadecimal. Reads all of it. Raises `OSError`."""
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        for chunk in iter(lambda: file.read(_CHUNK), b""):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def check_sha256(path: str, expected: str, *, plugin: str, digest: Callable[[str], str] = file_sha256) -> None:
     """Compare the SHA-256 of the file at `path` (hexadecimal, in either case) with the configured one.
 
-    Raises `UntrustedCommand` with both values where they differ, `PluginStartFailed` where the file cannot be read.
+    `digest(path)` gives it. Raises `UntrustedCommand` with both values where they differ, `PluginStartFailed` where the
+    file cannot be read.
     """
-    digest = hashlib.sha256()
     try:
-        with open(path, "rb") as file:
-            for chunk in iter(lambda: file.read(_CHUNK), b""):
-                digest.update(chunk)
+        found = digest(path)
     except OSError as error:
         raise _start_failure(plugin, f"{path!r} cannot be read for its sha256: {error.strerror}", "check it") from error
-    found = digest.hexdigest()
     if found != expected.lower():
         fault = f"the sha256 of {path!r} is {found}, `sha256` expects {expected.lower()}; check who changed the file"
         raise UntrustedCommand([f"plugin {plugin!r}: {fault}"], plugin=plugin)

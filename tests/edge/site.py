@@ -30,7 +30,7 @@ MAX_FRAME = 1_000_000
 
 
 def _gunicorn(port: str, app: str) -> List[str]:
-    return ["-m", "gunicorn", "--worker-class", "gthread", "--threads", "8", "--workers", "1", "--keep-alive", "20",
+    return ["-m", "gunicorn", "--worker-class", "gthread", "--threads", "8", "--workers", "1", "--keep-alive", "3",
             "--bind", f"127.0.0.1:{port}", "--log-level", "warning", "--forwarded-allow-ips", "192.0.2.1", app]
 
 

@@ -7,7 +7,7 @@ from typing import Any, Dict, List, Tuple
 
 import pytest
 
-from tests.edge.probe import Answer, ask_alone
+from tests.edge.probe import Answer, ask
 from tests.edge.site import MAX_BODY, Site
 
 FILE = bytes(range(256)) * 4000
@@ -16,7 +16,9 @@ SIZE = len(FILE)
 
 def _post(site: Site, content_type: str, body: bytes) -> Answer:
     head = f"POST /api/plugins/liar/binary HTTP/1.1\r\nContent-Type: {content_type}\r\nContent-Length: {len(body)}"
-    return ask_alone(site.port, head.encode(), body)
+    answer, _ = ask(site.port, head.encode(), body)
+    assert answer is not None
+    return answer
 
 
 @pytest.mark.req("R22")
@@ -43,7 +45,9 @@ def test_texts_go_both_ways(site: Site, content_type: str, body: bytes) -> None:
 
 def _file(site: Site, *, method: bytes = b"GET", **headers: str) -> Answer:
     fields = "".join(f"\r\n{name.replace('_', '-')}: {value}" for name, value in headers.items())
-    return ask_alone(site.port, method + b" /api/plugins/liar/say/the-file HTTP/1.1" + fields.encode(), method=method)
+    answer, _ = ask(site.port, method + b" /api/plugins/liar/say/the-file HTTP/1.1" + fields.encode(), method=method)
+    assert answer is not None
+    return answer
 
 
 @pytest.mark.req("R22")

@@ -16,10 +16,12 @@ _CONTROL = re.compile("[\x00-\x08\x0a-\x1f\x7f]")
 
 
 def _answers(site: Site, data: bytes, method: bytes) -> List[Answer]:
-    """All that is answered to a request with an ordinary one behind it, up to the ordinary answer."""
+    """All that is answered to a request with an ordinary one after it, up to the ordinary answer."""
     answers: List[Answer] = []
     with Probe(site.port) as probe:
-        probe.send(data + PLAIN)
+        probe.send(data)
+        probe.speaks_within(1.0)  # not where the server waits for more
+        probe.send(PLAIN)
         while not answers or answers[-1].body != b"plain":
             answer = probe.answer(method if not answers else b"GET")
             if answer is None:

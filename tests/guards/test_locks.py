@@ -36,6 +36,33 @@ def _locks_in_table() -> Set[Tuple[str, str]]:
     return set(re.findall(r"^\| `([\w/]+\.py)` \| `(?:\w+\.)?(\w+)` \| \S", section, re.M))
 
 
+def _conditions(tree: ast.AST) -> Set[str]:
+    """The attributes and names that are made a Condition."""
+    made = [node for node in ast.walk(tree) if isinstance(node, (ast.Assign, ast.AnnAssign))
+            and isinstance(node.value, ast.Call)
+            and getattr(node.value.func, "attr", getattr(node.value.func, "id", "")) == "Condition"]
+    targets = [target for node in made for target in (node.targets if isinstance(node, ast.Assign) else [node.target])]
+    return {getattr(target, "attr", getattr(target, "id", "")) for target in targets}
+
+
+def test_nothing_is_entered_that_a_signal_handler_could_leave_taken() -> None:
+    """`Condition` and `Event` enter their lock in Python code; a handler that raises there leaves it taken for ever.
+
+    Where an application's threads come by, raw locks are entered (a Condition's own, too), and latches are waited for.
+    """
+    found = []
+    for path in [*(ROOT / "legacy_plugins/host").rglob("*.py"), *(ROOT / "legacy_plugins/rpc").rglob("*.py")]:
+        tree = ast.parse(path.read_text("utf-8"))
+        conditions = _conditions(tree)
+        for node in ast.walk(tree):
+            entered = [getattr(item.context_expr, "attr", getattr(item.context_expr, "id", ""))
+                       for item in node.items] if isinstance(node, ast.With) else []
+            made = getattr(node.func, "attr", "") if isinstance(node, ast.Call) else ""
+            if conditions.intersection(entered) or made in {"Event", "Semaphore", "BoundedSemaphore", "Barrier"}:
+                found.append(f"{path.relative_to(ROOT).as_posix()}:{node.lineno}")  # type: ignore[attr-defined]
+    assert found == []
+
+
 def test_every_lock_stands_in_the_table() -> None:
     """The table names each lock of the source, with what it guards, and no lock that is not there."""
     assert _locks_in_table() == _locks_in_source()

@@ -1,6 +1,7 @@
 """What plugins declare in the handshake and with `plugin/ready`, checked."""
 from __future__ import annotations
 
+import tracemalloc
 from typing import Any, Dict
 
 import pytest
@@ -88,6 +89,23 @@ def test_schemas_are_bounded_together() -> None:
         declarations.check_handshake(config(), {**ANSWER, "routes": routes})
 
 
+@pytest.mark.parametrize(("key", "value", "said"), [
+    ("routes", [{}] * 100_000, "/routes: the array has 100000 items"),
+    ("events", ["a"] * 600_000, "/events: the array has 600000 items"),
+    ("routes", [{"path": "/", "method": [1] * 600_000}], "/routes/0/method: the array is not valid"),
+    ("routes", [{"path": "/", "method": ["x" * 17] * 600_000}], "/routes/0/method: the array is not valid"),
+])
+def test_a_giant_answer_is_refused_without_looking_at_all_of_it(key: str, value: Any, said: str) -> None:
+    """A frame full of faults costs neither gigabytes nor many seconds: faults are counted, and not quoted at length."""
+    tracemalloc.start()
+    try:
+        with pytest.raises(HandshakeFailed, match=said):
+            declarations.check_handshake(config(), {**ANSWER, key: value})
+        assert tracemalloc.get_traced_memory()[1] < 16 * 1024 * 1024
+    finally:
+        tracemalloc.stop()
+
+
 def test_paths_are_bounded_together() -> None:
     """A thousand routes of ten segments are taken; what would make each request look at more is refused."""
     routes = [{"path": f"/{number}" + "/a" * 9, "method": "GET"} for number in range(1000)]
@@ -119,7 +137,7 @@ def test_patterns_in_schemas_where_the_operator_allows_them() -> None:
 
 def test_the_place_of_a_fault() -> None:
     """A fault of the whole answer has a place too, which is not that of a member without a name."""
-    with pytest.raises(HandshakeFailed, match="at its top: None is not of type"):
+    with pytest.raises(HandshakeFailed, match="at its top: null is not of type"):
         declarations.check_handshake(config(), None)
     with pytest.raises(HandshakeFailed, match="at /name: 7 is not of type"):
         declarations.check_handshake(config(), {**ANSWER, "name": 7})

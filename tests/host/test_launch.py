@@ -6,8 +6,9 @@ import hashlib
 import os
 import subprocess
 import tempfile
+import threading
 from pathlib import Path
-from typing import Any, Callable
+from typing import Any, Callable, Dict, List
 
 import pytest
 
@@ -15,7 +16,7 @@ from legacy_plugins import PluginHost, PluginState, errors
 from legacy_plugins.config.model import PluginConfig, TrustConfig
 from legacy_plugins.host.launch import ProgramLauncher, StartDelayed
 
-from .conftest import PROGRAMS, Recorder, plugin
+from .conftest import PROGRAMS, Recorder, configuration, plugin
 
 Make = Callable[..., PluginHost]
 TOKEN = "0123456789abcdef"
@@ -170,3 +171,93 @@ def test_a_launcher_that_raises_anything_fails_the_start(make_host: Make, heard:
     assert host["a"].state is PluginState.FAILED
     assert "what is this" in host["a"].status().reason
     assert host["b"].state is PluginState.READY
+
+
+class SlowReading:
+    """Reads a file for its checksum only when told to."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.begun, self.go_on = threading.Event(), threading.Event()
+        self.threads: List[str] = []
+        monkeypatch.setattr("legacy_plugins.host.launch.file_sha256", self)
+
+    def __call__(self, path: str) -> str:
+        self.threads.append(threading.current_thread().name)
+        self.begun.set()
+        assert self.go_on.wait(20)
+        return hashlib.sha256(Path(path).read_bytes()).hexdigest()
+
+
+def _pinned(name: str, **config: Any) -> Dict[str, Any]:
+    return plugin(name, sha256=hashlib.sha256((PROGRAMS / "plugin.py").read_bytes()).hexdigest(), **config)
+
+
+@pytest.mark.fault("B3")
+def test_reading_for_a_checksum_holds_up_no_other_plugin(make_host: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Others are started, called, timed out and stopped meanwhile; the plugin starts once its file was read, once."""
+    reading = SlowReading(monkeypatch)
+    host = make_host(_pinned("a"), plugin("b"))
+    host.start(wait=False)
+    assert reading.begun.wait(20)
+    host["b"].wait_ready(20)
+    assert host["b"].request("echo", [1]) == [1]
+    with pytest.raises(errors.PluginTimeout):
+        host["b"].submit("wait", {"seconds": 0.5}, 0.05).result(20)
+    host["b"].restart(timeout=20)
+    assert host["b"].state is PluginState.READY
+    assert host["a"].state is PluginState.STARTING
+    reading.go_on.set()
+    assert host["a"].request("echo", [2]) == [2]
+    assert reading.threads == ["a-checksum"]
+
+
+@pytest.mark.fault("B3")
+@pytest.mark.parametrize("end", ["stop", "disable"])
+def test_a_start_that_is_being_prepared_can_be_stopped(make_host: Any, monkeypatch: pytest.MonkeyPatch, end: str
+                                                       ) -> None:
+    """At once, whatever the reading does; it starts nothing later. The next start reads anew."""
+    reading = SlowReading(monkeypatch)
+    host = make_host(_pinned("a"))
+    host.start(wait=False)
+    assert reading.begun.wait(20)
+    getattr(host["a"], end)(timeout=10)
+    wanted = PluginState.STOPPED if end == "stop" else PluginState.DISABLED
+    assert host["a"].state is wanted
+    reading.go_on.set()
+    host["a"].restart(timeout=20)
+    assert host["a"].request("echo", [2]) == [2]
+    assert reading.threads == ["a-checksum"] * 2
+    host["a"].stop(timeout=10)
+    assert host["a"].state is PluginState.STOPPED
+
+
+def test_a_reload_reads_beforehand_too(make_host: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The old process serves while the file is read, and the new one after it."""
+    reading = SlowReading(monkeypatch)
+    host = make_host(plugin("a"))
+    host.start()
+    old = host["a"].pid
+    reloading = threading.Thread(target=lambda: host.reload(configuration(_pinned("a"))))
+    reloading.start()
+    assert reading.begun.wait(20)
+    assert host["a"].request("echo", [1]) == [1]
+    assert host["a"].pid == old
+    reading.go_on.set()
+    reloading.join(20)
+    assert host["a"].request("echo", [2]) == [2]
+    assert host["a"].pid != old
+    assert reading.threads == ["a-checksum"]
+
+
+def test_what_was_read_counts_for_that_file_only(tmp_path: Path) -> None:
+    """A file that was changed after it was read is read again, and refused."""
+    program = tmp_path / "p"
+    program.write_text("#!/bin/sh\n")
+    program.chmod(0o755)
+    config = PluginConfig("a", str(program), executable=str(program),
+                          sha256=hashlib.sha256(program.read_bytes()).hexdigest())
+    launcher = ProgramLauncher(TrustConfig((str(tmp_path),), (), "off"), "t" * 16)
+    launcher.read(config)
+    program.write_text("#!/bin/sg\n")
+    with pytest.raises(errors.UntrustedCommand, match="sha256"):
+        launcher.check(config)

@@ -13,7 +13,9 @@ from typing import Any, Callable, List
 import pytest
 
 from legacy_plugins import PluginHost, PluginState, errors, signals
+from legacy_plugins.http import HttpBridge
 from legacy_plugins.rpc.reactor import Reactor
+from tests.http.fakes import problem, request
 
 from .conftest import PROGRAMS, LogBook, Recorder, configuration, flush_notices, is_running, plugin, run_script
 
@@ -46,6 +48,62 @@ def test_asking_starts_nothing(make_host: Make) -> None:
     assert (host["a"].pid, host["a"].metadata, host["a"].routes, host["a"].last_crash, host["a"].log_tail()) == (
         None, None, (), None, ())
     assert threading.active_count() == before
+
+
+@pytest.mark.fault("H9")
+def test_want_of_threads_at_the_first_use(make_host: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Everything that needs a plugin says that it is unavailable, with the reason; a stop needs none. Then it works."""
+    def no_thread(self: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+    host = make_host(plugin("a"))
+    monkeypatch.setattr("legacy_plugins.rpc.reactor.shared_reactor", lambda: reactor)
+    monkeypatch.setattr("legacy_plugins.host.runtime.shared_reactor", lambda: reactor)
+    reactor = Reactor()
+    bridge = HttpBridge(host)
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", no_thread)
+        for use in (lambda: host["a"].request("echo"), lambda: host.broadcast("E"), host.start, host["a"].start,
+                    lambda: host["a"].submit("echo"), lambda: host["a"].stop(), lambda: host["a"].restart()):
+            with pytest.raises(errors.PluginUnavailable, match=r"a thread or of descriptors.*can't start new thread"):
+                use()
+        assert host.status()[0].state is PluginState.STOPPED
+        answer = bridge.handle(request(path="/api/plugins/a/x"))
+        assert (answer.status, problem(answer)["status"]) == (503, 503)
+        host.stop()
+    host.start()
+    assert host["a"].request("echo", [1]) == [1]
+
+
+@pytest.mark.fault("H9")
+def test_want_of_descriptors_at_the_first_use() -> None:
+    """The same where the supervision's pipe cannot be opened; and all is well again once there are descriptors."""
+    output = run_script("""
+import os, resource, sys, json
+from legacy_plugins import PluginHost, errors
+host = PluginHost(json.loads(sys.argv[1]))
+hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+soft = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+resource.setrlimit(resource.RLIMIT_NOFILE, (64, hard))
+taken = []
+try:
+    while True:
+        taken.append(os.open("/dev/null", os.O_RDONLY))
+except OSError:
+    pass
+for use in (lambda: host["a"].request("echo", [1]), lambda: host.broadcast("E"), host.start):
+    try:
+        use()
+    except errors.PluginUnavailable as error:
+        print("open files" in str(error))
+host.stop()
+for fd in taken:
+    os.close(fd)
+resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+host.start()
+print(host["a"].request("echo", [2]))
+host.stop()
+""", json.dumps(configuration(plugin("a"))))
+    assert (output.count("True\n"), output.splitlines()[-1]) == (3, "[2]")
 
 
 @pytest.mark.req("R15")

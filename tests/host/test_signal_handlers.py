@@ -1,9 +1,6 @@
 """Signal handlers that raise in the main thread, at the moment that Python's own conditions do not survive."""
 from __future__ import annotations
 
-import signal
-import subprocess
-import sys
 import threading
 from typing import Any, Callable, Iterator, List
 

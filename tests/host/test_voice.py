@@ -235,14 +235,15 @@ def test_the_wire_has_the_same_rules_for_every_id(make_host: Make) -> None:
     assert call.cancel()
 
 
-FORGED = "bad\n2026-01-01 INFO legacy_plugins.plugin.b plugin=b all is well \x1b[2J token=SECRET"
+FORGED = "bad\n2026-01-01 token=SECRET \x1b[2J INFO legacy_plugins.plugin.b plugin=b all is well"
 REDACTED: Any = {"redact": ["token=\\S+"]}
 
 
-@pytest.mark.req("R31")
+@pytest.mark.req("R26")
+@pytest.mark.fault("L3")
 @pytest.mark.parametrize("how", [
-    {"handshakeError": {"code": 5, "message": FORGED}}, {"answer": {"name": FORGED}}, {"answer": {"version": [FORGED]}},
-    {"answer": {"routes": [{"path": FORGED, "method": "GET"}]}},
+    {"handshakeError": {"code": 5, "message": FORGED}}, {"answer": {"name": FORGED}},
+    {"answer": {"reverseRpc": FORGED}}, {"answer": {"routes": [{"path": FORGED, "method": "GET"}]}},
 ], ids=["error", "name", "shape", "route"])
 def test_a_failed_handshake_forges_no_line(make_host: Make, log: LogBook, heard: Recorder, how: Any) -> None:
     """What is quoted of a handshake is escaped and redacted in the log, the status, the signal and the error."""
@@ -262,7 +263,8 @@ def test_a_failed_handshake_forges_no_line(make_host: Make, log: LogBook, heard:
     assert "[redacted]" in str(caught.value)
 
 
-@pytest.mark.req("R31")
+@pytest.mark.req("R26")
+@pytest.mark.fault("L3")
 def test_a_health_error_forges_no_line(make_host: Make, log: LogBook, heard: Recorder) -> None:
     """What a plugin answers to a health check is escaped and redacted, in the warning as in the crash report."""
     host = make_host(plugin("a", {"health": {"status": "failing", "message": FORGED}}, logs=REDACTED,
@@ -278,7 +280,8 @@ def test_a_health_error_forges_no_line(make_host: Make, log: LogBook, heard: Rec
         assert text.isprintable(), text
 
 
-@pytest.mark.req("R31")
+@pytest.mark.req("R26")
+@pytest.mark.fault("L3")
 def test_what_broke_the_protocol_is_quoted_without_its_secrets(make_host: Make, log: LogBook, heard: Recorder) -> None:
     """A broken message, an error answer to nothing, and noise between frames are redacted where they are quoted."""
     host = make_host(plugin("a", logs=REDACTED, restart={"enabled": False}))

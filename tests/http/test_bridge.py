@@ -387,7 +387,8 @@ def test_prefixes_below_other_mounts() -> None:
         HttpBridge(host)  # type: ignore[arg-type]
 
 
-@pytest.mark.req("R31")
+@pytest.mark.req("R26")
+@pytest.mark.fault("L3")
 def test_what_a_plugin_answered_is_logged_without_its_secrets(caplog: pytest.LogCaptureFixture) -> None:
     """The log's line of a failed request quotes the plugin on one line, redacted as its stderr is."""
     bridge, _, client = _bridge(logs=LogPolicy(redact=(r"token=\S+",)))

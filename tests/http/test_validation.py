@@ -84,7 +84,6 @@ _TREE_OF_LISTS = {"$ref": "#/$defs/tree", "$defs": {"tree": {
     "uniqueItems": True, "anyOf": [{"type": "string"}, {"items": {"$ref": "#/$defs/tree"}}]}}}
 
 
-@pytest.mark.req("R21")
 @pytest.mark.fault("R21")
 @pytest.mark.parametrize(("schema", "body", "passes"), [
     ({"anyOf": [{"type": "array", "items": {"type": "string"}}, {"type": "string"}]}, ONES, False),

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import types
 from pathlib import Path
 from typing import Any, Optional
@@ -14,6 +15,7 @@ import pytest
 
 from legacy_plugins.integrations.gunicorn import ServerHooks
 from tests.integrations.recorded_host import RecordedHost
+from tests.plugins.programs import SECONDS, eventually
 from tests.servers.gunicorn import Gunicorn
 from tests.servers.server import PLUGINS, ROOT
 
@@ -70,7 +72,37 @@ def test_a_stop_takes_no_longer_than_gunicorn_waits(hook: str, graceful: float, 
     hooks, worker = ServerHooks(host), _Worker(graceful_timeout=graceful)
     hooks.post_worker_init(worker)
     getattr(hooks, hook)(*([None] if hook == "worker_exit" else []), worker)
-    assert host.told[1:] == [("stop", seconds)]
+    eventually(lambda: host.told[1:] == [("stop", seconds)], "the stop")
+
+
+@pytest.mark.parametrize("hook", ["worker_int", "worker_abort"])
+def test_a_signal_handler_waits_for_nothing(hook: str) -> None:
+    """The thread that it interrupts may hold what the stop needs: the hook returns first."""
+    returned, stopped = threading.Event(), threading.Event()
+
+    class Host(RecordedHost):
+        def stop(self, timeout: Optional[float] = None) -> None:
+            if returned.wait(SECONDS):
+                stopped.set()
+    hooks, worker = ServerHooks(Host()), _Worker()
+    hooks.post_worker_init(worker)
+    getattr(hooks, hook)(worker)
+    returned.set()
+    assert stopped.wait(SECONDS)
+
+
+@pytest.mark.parametrize("hook", ["worker_int", "worker_abort"])
+def test_a_signal_handler_without_a_thread(hook: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where none is left nothing is raised into the handler; the worker's exit stops the plugins."""
+    def no_thread(*_: Any) -> None:
+        raise RuntimeError("can't start new thread")
+    host = RecordedHost()
+    hooks, worker = ServerHooks(host), _Worker()
+    hooks.post_worker_init(worker)
+    with monkeypatch.context() as patch:
+        patch.setattr("_thread.start_new_thread", no_thread)
+        getattr(hooks, hook)(worker)
+    assert len(host.told) == 1
 
 
 def test_other_processes_stop_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

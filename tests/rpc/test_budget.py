@@ -69,3 +69,13 @@ def test_no_bound() -> None:
     budget = MessageBudget(0, Clock())
     assert budget.spend(10 ** 9) == 0.0
     assert not budget.flooded
+
+
+@pytest.mark.fault("B9")
+def test_a_large_message_counts_by_its_size() -> None:
+    """One for each 4 KiB, at least once, and never as more than a second's worth, however low the bound is."""
+    budget = MessageBudget(100, Clock())
+    assert [budget.cost(size) for size in (0, 10, 4096, 40960, 10 ** 9)] == [1, 1, 1, 10, 100]
+    assert budget.spend(budget.cost(409600)) == 0.0
+    assert budget.spend(budget.cost(40960)) == pytest.approx(0.1)
+    assert MessageBudget(0).spend(MessageBudget(0).cost(10 ** 9)) == 0.0

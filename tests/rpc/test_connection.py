@@ -9,7 +9,7 @@ import socket
 import threading
 import time
 from queue import Empty, SimpleQueue
-from typing import Any, Callable, Dict, List
+from typing import Any, Callable, Dict, List, Optional
 
 import pytest
 

@@ -76,7 +76,7 @@ def test_a_signal_handler_may_raise_anywhere(act: Callable[[Latch], Any]) -> Non
         latches[-1].set()
         assert latches[-1].wait(SECONDS), where
         setters[-1].join(SECONDS)
-        assert not latches[-1]._bell._waiting, where
+        assert not latches[-1]._waiting, where
         interrupted += 1
     assert interrupted >= 1
     for setter in setters:

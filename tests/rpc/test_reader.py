@@ -266,6 +266,24 @@ def _answer(number: int) -> bytes:
 
 
 @pytest.mark.fault("B9")
+def test_large_unasked_messages_are_a_flood_though_they_are_few(talk: Begin) -> None:
+    """What is decoded for nothing counts by its size: eight answers that nobody asked for are 0.5 s over the budget."""
+    connection, heard, far = talk(ConnectionLimits(notifications_per_second=200))
+    first, last = connection.submit("m"), connection.submit("m")
+    far.take(), far.take()
+    large = b'{"jsonrpc":"2.0","id":1,"result":"%s"}' % (b"x" * 4096 * 40)
+    frame = b"Content-Length: %d\r\n\r\n%s" % (len(large), large)
+    flooding = threading.Thread(target=lambda: far.raw(frame * 9 + _answer(2)))
+    began = time.monotonic()
+    flooding.start()
+    assert last.result(SECONDS) == "through"
+    assert time.monotonic() - began > 0.3
+    flooding.join(SECONDS)
+    assert first.done()
+    assert not heard.ends
+
+
+@pytest.mark.fault("B9")
 def test_answers_cost_nothing_but_late_ones_do(talk: Begin) -> None:
     """A thousand answers pass a budget of ten; a thousand copies of one do not."""
     connection, heard, far = talk(ConnectionLimits(notifications_per_second=10))

@@ -175,3 +175,16 @@ def test_other_failures_are_put_into_words_that_fit(error: Type[PluginError], te
             call("host/x")
         assert str(caught.value) == text
         assert caught.value.plugin is None
+
+
+def test_wrong_types_are_refused_before_anything_is_sent() -> None:
+    """A method that is no text, a time-out that is no number, an `on_progress` that is no function raise at once."""
+    def link(timeout: float) -> NoReturn:
+        raise AssertionError("nothing is to be sent")
+    proxy = HostProxy(link)
+    wrong: Any
+    for wrong in ({"method": 5}, {"timeout": "5"}, {"timeout": float("nan")}, {"on_progress": 5}):
+        with pytest.raises((TypeError, ValueError), match=r"a method is|a time-out is|on_progress is"):
+            proxy.request(**{"method": "host/user", **wrong})
+    with pytest.raises(TypeError, match="a method is named by a text"):
+        proxy.notify(None)  # type: ignore[arg-type]

@@ -99,7 +99,7 @@ class _Gateway:
     def __init__(self, server: CeleryWorker) -> None:
         celery: Any = importlib.import_module("celery")
         self._server = server
-        self._tick = threading.Event()  # never set
+        self._closing = threading.Event()
         url = server.environment["SERVED_REDIS"]
         self._app = celery.Celery(broker=url, backend=url, set_as_current=False)
         gateway = self
@@ -122,7 +122,7 @@ class _Gateway:
                 """Not here."""
 
         self._http = ThreadingHTTPServer(("127.0.0.1", server.port), Handler)
-        self._http.daemon_threads = True
+        self._http.daemon_threads = False  # `close` waits for them, since they need the broker
         threading.Thread(target=self._http.serve_forever, args=(0.05,), daemon=True).start()
 
     def run(self, path: str) -> Tuple[int, bytes]:
@@ -130,13 +130,14 @@ class _Gateway:
         url = urlsplit(path)
         name = {"": "index", "api/plugins/deaf/hello": "call"}.get(url.path.strip("/"), url.path.strip("/"))
         result = self._app.send_task(name, kwargs=dict(parse_qsl(url.query)))
+        result.backend = None  # else it asks the broker once more when it is collected, and that may have ended
         end = time.monotonic() + _RESULT_SECONDS
-        while time.monotonic() < end:
-            if result.ready():
-                return self._answer(result._get_task_meta())
+        while time.monotonic() < end and not self._closing.wait(0.02):
+            meta = self._app.backend.get_task_meta(result.id)
+            if meta["status"] in ("SUCCESS", "FAILURE"):
+                return self._answer(meta)
             if self._server.process is not None and self._server.exit_code is not None:
                 end = min(end, time.monotonic() + _LAST_RESULT_SECONDS)
-            self._tick.wait(0.02)
         return 0, b""
 
     @staticmethod
@@ -153,6 +154,7 @@ class _Gateway:
 
     def close(self) -> None:
         """Answer no more."""
+        self._closing.set()
         self._http.shutdown()
         self._http.server_close()
 

@@ -186,7 +186,7 @@ class Server:
         """Where stdout and stderr of the server go."""
         return self.folder / "server.log"
 
-    def log(self, last: int = 60) -> str:
+    def log(self, last: int = 30) -> str:
         """The last lines of the log."""
         return "\n".join(self.log_path.read_text("utf-8", "replace").splitlines()[-last:])
 

@@ -563,7 +563,7 @@ def test_a_token_is_plain_and_long(token: str) -> None:
         Guard(token)
 
 
-@pytest.mark.fault("P9")
+@pytest.mark.fault("P20")
 def test_a_guard_that_is_started_where_signals_are_blocked_ends(children: Children) -> None:
     """Threads that block every signal (uWSGI's) may start it: told to end, it ends what is left, and then itself."""
     made = Guard(secrets.token_hex(16))

@@ -384,7 +384,7 @@ def _in_a_thread(work: Any) -> None:
 _MASK = "import signal; print(sorted(signal.pthread_sigmask(signal.SIG_BLOCK, ())), flush=True); input()"
 
 
-@pytest.mark.fault("G9")
+@pytest.mark.fault("P20")
 def test_a_program_blocks_no_signals(start: Any) -> None:
     """Whatever the spawning thread blocks: SIGTERM reaches the program. The thread's own mask is as it was."""
     def work() -> None:
@@ -395,7 +395,7 @@ def test_a_program_blocks_no_signals(start: Any) -> None:
     _in_a_thread(work)
 
 
-@pytest.mark.fault("G9")
+@pytest.mark.fault("P20")
 def test_a_signal_that_waits_for_its_taker_strikes_nobody(start: Any) -> None:
     """One that is blocked and pending, for `sigwait`, is still there after a program was spawned."""
     def work() -> None:

@@ -128,3 +128,18 @@ class Place:
 
     def beside(self, keyword: str) -> Optional[Node]:
         return self._nodes.get(f"{self._pointer}/{keyword}")
+
+
+def evaluated(root: Node, value: Any, *, steps: int, most_faults: int) -> Tuple[List[Dict[str, str]], bool]:
+    """The faults of a value, the first of them at least, and whether `steps` were enough to look at all of it.
+
+    Each fault has its `pointer` (RFC 6901; "" is the whole value) and `detail`. Any thread.
+    """
+    faults: List[Dict[str, str]] = []
+    try:
+        root.holds(value, Run(steps, faults, most_faults), None)
+    except EnoughFaults:
+        pass
+    except (TooMuchWork, RecursionError):
+        return faults, False
+    return faults, True

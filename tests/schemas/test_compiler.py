@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 from referencing import Registry
 
-from legacy_plugins.http.schema_compiler import compiled
-from legacy_plugins.http.schema_nodes import Run
+from legacy_plugins.schemas.compiler import compiled
+from legacy_plugins.schemas.nodes import Run
 
 _NAMES = st.sampled_from(["a", "b", "a/b", "~"])
 _scalars = st.none() | st.booleans() | st.integers(-2, 4) | st.sampled_from([0.5, 1.0, -0.0, 1e300]) | _NAMES

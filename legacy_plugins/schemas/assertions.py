@@ -9,8 +9,6 @@ import json
 import re
 from typing import Any, Callable, Dict, List, Mapping, NamedTuple
 
-from jsonschema import Draft202012Validator
-
 #: Characters that a fault quotes of a value.
 _MAX_QUOTED = 60
 _MAX_NAMES = 5
@@ -100,6 +98,8 @@ def _const(wanted: Any) -> Assertion:
 
 
 def _multiple_of(divisor: Any) -> Assertion:
+    from jsonschema import Draft202012Validator  # for those who need it: hosts whose plugins have no such schema do not
+
     reference: Any = Draft202012Validator.VALIDATORS["multipleOf"]  # what floats make of it is not ours to decide
     judge = Draft202012Validator({})
     return Assertion(lambda value: not is_number(value) or not any(reference(judge, divisor, value, {})),

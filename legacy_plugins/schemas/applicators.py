@@ -9,8 +9,8 @@ from __future__ import annotations
 import re
 from typing import Any, Callable, Dict, Iterable, List, Set
 
-from legacy_plugins.http.schema_assertions import canonical, names, told
-from legacy_plugins.http.schema_nodes import Node, Place, Rule, Run, Seen
+from legacy_plugins.schemas.assertions import canonical, names, told
+from legacy_plugins.schemas.nodes import Node, Place, Rule, Run, Seen
 
 
 def _refused(run: Run, detail: str) -> bool:

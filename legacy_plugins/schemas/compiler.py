@@ -5,12 +5,36 @@ the schema, or nowhere.
 """
 from __future__ import annotations
 
-from typing import Any, Mapping
+from functools import lru_cache
+from typing import Any, List, Mapping
 
-from legacy_plugins.http.schema_applicators import APPLICATORS, LATE
-from legacy_plugins.http.schema_assertions import ASSERTIONS, Assertion, told
-from legacy_plugins.http.schema_nodes import Node, Place, Rule, Run, Seen
+from legacy_plugins import schemas
+from legacy_plugins.schemas.applicators import APPLICATORS, LATE
+from legacy_plugins.schemas.assertions import ASSERTIONS, Assertion, told
 from legacy_plugins.schemas.bodies import reference_targets, subschemas
+from legacy_plugins.schemas.nodes import Node, Place, Rule, Run, Seen, evaluated
+
+#: Steps for what is checked against a contract of ours: twenty times what the largest good handshake takes.
+_CONTRACT_STEPS = 1_000_000
+
+
+@lru_cache(maxsize=None)
+def contract(name: str) -> Node:
+    """The schema `name` of this package, compiled once. Raises `LookupError` where there is none of that name."""
+    return compiled(schemas.load(name))
+
+
+def fits(name: str, value: Any) -> bool:
+    """Whether a value that somebody sent fits the schema `name` of this package; one that is too large does not."""
+    faults, finished = evaluated(contract(name), value, steps=_CONTRACT_STEPS, most_faults=1)
+    return finished and not faults
+
+
+def misfits(name: str, value: Any, *, most: int) -> List[str]:
+    """What is wrong with such a value, with the places; `most` texts at most, and none where it fits."""
+    faults, finished = evaluated(contract(name), value, steps=_CONTRACT_STEPS, most_faults=most)
+    texts = [f"at {fault['pointer'] or 'its top'}: {fault['detail']}" for fault in faults]
+    return texts if finished else [*texts, "it is larger than anybody looks at"]
 
 
 def compiled(schema: Mapping[str, Any]) -> Node:
