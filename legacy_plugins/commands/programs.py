@@ -7,7 +7,7 @@ from __future__ import annotations
 from typing import List
 
 from legacy_plugins.config.model import HostConfig
-from legacy_plugins.errors import PluginError
+from legacy_plugins.errors import PluginError, PluginStartFailed
 from legacy_plugins.host.launch import ProgramLauncher
 
 
@@ -16,7 +16,12 @@ def program_faults(config: HostConfig) -> List[PluginError]:
     launcher = ProgramLauncher(config.trust, token="")
     faults: List[PluginError] = []
     for plugin in config.plugins:
-        if plugin.enabled:
+        if not plugin.enabled:
+            continue
+        if plugin.executable is None:
+            faults.append(PluginStartFailed(plugin.name, message=f"plugin {plugin.name!r}: its `command` "
+                                            f"{plugin.command!r} was not found on PATH; give an absolute path"))
+        else:
             try:
                 launcher.check(plugin)
             except PluginError as error:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-from typing import List, Mapping, Optional, Sequence, Tuple
+from typing import Mapping, Optional, Sequence, Tuple
 
 from legacy_plugins.transport.trust import interpreter_script_index
 
@@ -54,15 +54,23 @@ class CommandResolver:
 def host_python() -> Optional[str]:
     """The interpreter that the host runs on, links kept.
 
-    Inside a server that embeds Python `sys.executable` is the server, or empty; then it is the interpreter of the
-    installation or virtual environment that the server was given. None where there is none.
+    Inside a server that embeds Python `sys.executable` is the server, or empty, or (pyuwsgi) the interpreter that the
+    server's virtual environment was made from; then it is the interpreter of the installation or virtual environment
+    that the server was given. None where there is none.
     """
-    candidates: List[str] = []
-    if os.path.basename(sys.executable or "").lower().startswith(("python", "pypy")):
-        candidates.append(sys.executable)
-    for name in (f"python{sys.version_info[0]}.{sys.version_info[1]}", "python3", "python"):
-        candidates.append(os.path.join(sys.prefix, "bin", name))
+    own = sys.executable or ""
+    candidates = [os.path.join(sys.prefix, "bin", name)
+                  for name in (f"python{sys.version_info[0]}.{sys.version_info[1]}", "python3", "python")]
+    if os.path.basename(own).lower().startswith(("python", "pypy")):
+        candidates.insert(len(candidates) if _outside_its_environment(own) else 0, own)
     return next((path for path in candidates if os.path.isfile(path)), None)
+
+
+def _outside_its_environment(executable: str) -> bool:
+    """Whether this process has a virtual environment, and the interpreter (a link in there, usually) is not of it."""
+    prefix = os.path.realpath(sys.prefix)
+    folder = os.path.realpath(os.path.dirname(executable))
+    return sys.prefix != sys.base_prefix and not (folder + os.sep).startswith(prefix + os.sep)
 
 
 def _is_relative(argument: str) -> bool:

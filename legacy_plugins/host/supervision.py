@@ -27,8 +27,9 @@ from legacy_plugins.host.reports import PluginReports
 from legacy_plugins.host.standing import Standing
 from legacy_plugins.host.surroundings import Surroundings
 from legacy_plugins.rpc.conversation import EndReason
-from legacy_plugins.rpc.crash import EX_CONFIG, CrashReport
+from legacy_plugins.rpc.crash import CrashReport
 from legacy_plugins.rpc.reactor import Timer
+from legacy_plugins.transport.confinement import EX_CONFIG
 from legacy_plugins.transport.greenlets import service_thread
 from legacy_plugins.transport.process import KILL
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import _thread
 import os
+import sys
 from typing import Any, Optional
 
 from legacy_plugins.host import PluginHost
@@ -17,6 +18,8 @@ from legacy_plugins.host.lookup import HostSource, find_host
 
 #: The part of gunicorn's `graceful_timeout` that a stop may take.
 _SHARE = 0.8
+#: Django's application object has no host; the project has, here.
+_DJANGO = "legacy_plugins.integrations.django"
 #: Between SIGABRT and SIGKILL gunicorn leaves one second.
 _ABORT_SECONDS = 0.7
 
@@ -28,8 +31,8 @@ class ServerHooks:
         post_worker_init = hooks.post_worker_init
         worker_int, worker_abort, worker_exit = hooks.worker_int, hooks.worker_abort, hooks.worker_exit
 
-    `host`: by default that of the application that gunicorn serves, where that is a Flask application; else see
-    `find_host`, usually "package.module:attribute". `wait`: for how long a new worker waits for its plugins, in
+    `host`: by default that of what gunicorn serves, a Flask application or a Django project; else a `PluginHost`, an
+    application, a function that returns one of these, or a text, "package.module:attribute". `wait`: for how long a new worker waits for its plugins, in
     seconds, at most half of gunicorn's `timeout`, which is also the default; then it serves whatever has come up.
     """
 
@@ -41,7 +44,7 @@ class ServerHooks:
 
     def post_worker_init(self, worker: Any) -> None:
         """Start the plugins of a new worker. Raises `LookupError` where there is no host, which stops gunicorn."""
-        self._host = find_host(self._source if self._source is not None else worker.wsgi)
+        self._host = find_host(self._source) if self._source is not None else _served(worker.wsgi)
         self._worker = os.getpid()
         worker.notify()  # the time-out counts from here: importing the application took its part
         limits = [seconds for seconds in (self._wait, worker.timeout or None) if seconds is not None]
@@ -71,3 +74,14 @@ class ServerHooks:
     def _stop(self, seconds: float) -> None:
         if self._host is not None and self._worker == os.getpid():
             self._host.stop(min(seconds, self._host.config.exit_timeout_ms / 1000))
+
+
+def _served(application: Any) -> PluginHost:
+    """The host of what gunicorn serves. Middleware may be around it, so Django is asked for its applications."""
+    try:
+        return find_host(application)
+    except LookupError:
+        apps = getattr(sys.modules.get("django.apps"), "apps", None)
+        if apps is None or not apps.ready or not apps.is_installed(_DJANGO):
+            raise
+        return find_host(f"{_DJANGO}:plugins")

@@ -11,9 +11,8 @@ from typing import Optional, Sequence, Tuple
 
 from legacy_plugins.rpc.conversation import EndReason
 from legacy_plugins.transport.base import ExitStatus
+from legacy_plugins.transport.confinement import EX_CONFIG
 
-#: `EX_CONFIG` of sysexits.h: the program says "my configuration is wrong; do not restart me".
-EX_CONFIG = 78
 _SHELL_CODES = {126: "the command was found but is not executable", 127: "the command was not found"}
 
 

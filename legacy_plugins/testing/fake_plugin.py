@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from typing import Any, Callable, Dict, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 from legacy_plugins.config.model import PluginConfig
-from legacy_plugins.errors import PluginError, RpcError
+from legacy_plugins.errors import PluginError, RpcError, rpc_error
 from legacy_plugins.host.lifecycle import PluginState
 from legacy_plugins.host.plugin_host import PluginHost
 from legacy_plugins.protocol.handshake import HANDLE_REQUEST, HANDSHAKE, ON_EVENT, PUBLISH_EVENT, SHUTDOWN
@@ -69,7 +69,10 @@ class FakePlugin:
 
     def call_host(self, method: str, params: Any = None, timeout: float = _WAIT_SECONDS) -> Any:
         """Call one of the host's services, as a plugin does; `timeout` in seconds. Raises what the host answers."""
-        return self._running.connection.request(method, params, timeout)
+        try:
+            return self._running.connection.request(method, params, timeout)
+        except RpcError as error:  # a connection takes its other side for a plugin
+            raise rpc_error(error.code, error.message, error.data) from None
 
     def crash(self, exit_code: int = 1) -> None:
         """Die, as a process does; the host restarts it by its policy."""
@@ -118,7 +121,7 @@ class _Run(ConversationHandler):
         self.process = MemoryProcess(host_end)
         self._fake = fake
         self._pool = WorkerPool(_MAX_WORKERS, name=f"fake-{fake.name}")
-        self.connection = Connection(own_end, self, name=f"host of {fake.name}")
+        self.connection = Connection(own_end, self, name=f"fake {fake.name}", kind="the host of")
         self.connection.start()
 
     def end(self, status: ExitStatus) -> None:

@@ -13,12 +13,12 @@ from typing import Dict, Iterable, List, Mapping, Optional, Tuple
 from legacy_plugins.errors import PluginStartFailed
 from legacy_plugins.transport.guard import TOKEN_VARIABLE
 
-__all__ = ["identity_prefix", "least_environment", "limits_prefix"]
+__all__ = ["EX_CONFIG", "identity_prefix", "least_environment", "limits_prefix"]
 
 #: What every plugin gets of the host's environment, besides the locale variables LC_*.
 _ALWAYS_PASSED = ("PATH", "LANG", "TZ", "TMPDIR", "HOME")
-#: The exit code by which a program says that starting it again will not help (sysexits.h, EX_CONFIG).
-_EX_CONFIG = 78
+#: `EX_CONFIG` of sysexits.h: the program says "my configuration is wrong; do not restart me".
+EX_CONFIG = 78
 _SYSTEM_PATH = "/usr/bin:/bin:/usr/sbin:/sbin"
 
 
@@ -45,7 +45,7 @@ def limits_prefix(open_files: Optional[int] = None, cpu_seconds: Optional[int] =
     if not steps:
         return ()
     listed = ", ".join(f"{name} {value}" for name, value in wanted if value is not None)
-    failure = f"echo 'the limits ({listed}) cannot be set: the hard ones of the host are lower' >&2; exit {_EX_CONFIG}"
+    failure = f"echo 'the limits ({listed}) cannot be set: the hard ones of the host are lower' >&2; exit {EX_CONFIG}"
     return "/bin/sh", "-c", f'{" && ".join(steps)} || {{ {failure}; }}; exec "$@"', "legacy-plugins-limits"
 
 

@@ -18,9 +18,12 @@ def test_each_plugin_that_would_not_start(tmp_path: Path) -> None:
     good.chmod(0o755)
     plugins = [{"name": "good", "command": "./good"}, {"name": "gone", "command": "./gone"},
                {"name": "foreign", "command": "/bin/sh"}, {"name": "idle", "command": "./gone", "enabled": False},
-               {"name": "changed", "command": "./good", "sha256": "0" * 64}]
+               {"name": "changed", "command": "./good", "sha256": "0" * 64},
+               {"name": "misspelt", "command": "pyhton"}]
     config = load_config({"trust": {"directories": ["."]}, "plugins": plugins}, base_dir=str(tmp_path))
     faults = program_faults(config)
     assert [(fault.plugin, type(fault)) for fault in faults] == [
-        ("gone", PluginStartFailed), ("foreign", UntrustedCommand), ("changed", UntrustedCommand)]
+        ("gone", PluginStartFailed), ("foreign", UntrustedCommand), ("changed", UntrustedCommand),
+        ("misspelt", PluginStartFailed)]
+    assert "'pyhton'" in str(faults[-1])
     assert not (tmp_path / "started").exists()

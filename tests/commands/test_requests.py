@@ -64,6 +64,14 @@ def test_where_it_is_sent() -> None:
         "https", "example.org", "/app", "1")
 
 
+def test_a_cookie_arrives() -> None:
+    """It is a field like any other."""
+    application = Application()
+    _request(application, headers=["Cookie: sessionid=abc; csrftoken=x"])
+    (seen,) = application.seen
+    assert seen["HTTP_COOKIE"] == "sessionid=abc; csrftoken=x"
+
+
 def test_a_malformed_field_starts_nothing() -> None:
     """It is wrong usage."""
     host: Any = FakeHost()

@@ -90,6 +90,28 @@ def test_an_embedding_server_is_not_the_interpreter(monkeypatch: pytest.MonkeyPa
     assert host_python() == str(tmp_path / "bin" / "python3")
 
 
+@pytest.mark.parametrize("linked", [False, True])
+def test_a_virtual_environments_interpreter_comes_first(monkeypatch: pytest.MonkeyPatch, tmp_path: Path,
+                                                        linked: bool) -> None:
+    """pyuwsgi tells the base interpreter for sys.executable: its plugins would lack what the environment has."""
+    base, environment = tmp_path / "usr" / "bin", tmp_path / "venv" / "bin"
+    for folder in (base, environment):
+        folder.mkdir(parents=True)
+    (base / "python3.99").write_text("")
+    monkeypatch.setattr(sys, "executable", str(base / "python3.99"))
+    monkeypatch.setattr(sys, "base_prefix", str(tmp_path / "usr"))
+    monkeypatch.setattr(sys, "prefix", str(tmp_path / "venv"))
+    assert host_python() == str(base / "python3.99")
+    (environment / "python3").symlink_to(base / "python3.99")
+    assert host_python() == str(environment / "python3")
+    (environment / "python3.99").symlink_to(base / "python3.99")
+    if linked:
+        (tmp_path / "current").symlink_to(tmp_path / "venv")
+        monkeypatch.setattr(sys, "prefix", str(tmp_path / "current"))
+    monkeypatch.setattr(sys, "executable", str(environment / "python3.99"))
+    assert host_python() == str(environment / "python3.99")
+
+
 @pytest.mark.parametrize(("command", "args", "expected"), [
     ("/opt/shop", ["plugin.py", "-v", "./x", "../y", "--o=./z", "."],
      ["plugin.py", "-v", "/base/x", "/y", "--o=./z", "."]),

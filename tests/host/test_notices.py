@@ -25,7 +25,9 @@ class Stage:
 
     def hold(self) -> None:
         """Nothing is handed out until `free`."""
-        self.dispatcher.post(self.free.wait, 20)
+        begun = threading.Event()
+        self.dispatcher.post(lambda: (begun.set(), self.free.wait(20)))
+        assert begun.wait(20)  # from here on it takes no place in the queue
 
     def finish(self) -> None:
         """Everything is handed out."""

@@ -10,8 +10,9 @@ from typing import Optional, Sequence
 import pytest
 
 from legacy_plugins.rpc.conversation import EndReason
-from legacy_plugins.rpc.crash import EX_CONFIG, CrashReport, explain_spawn_error
+from legacy_plugins.rpc.crash import CrashReport, explain_spawn_error
 from legacy_plugins.transport.base import ExitStatus
+from legacy_plugins.transport.confinement import EX_CONFIG
 
 ENDED = EndReason("its stdout ended")
 

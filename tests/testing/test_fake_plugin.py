@@ -205,3 +205,16 @@ def test_a_large_answer_passes() -> None:
     text = "x" * 1_000_000
     with fake_plugin(host, "a", {"echo": lambda params: params}):
         assert host["a"].request("echo", [text]) == [text]
+
+
+def test_the_hosts_errors_are_not_called_a_plugins() -> None:
+    """What the host answers is told as it is; what it does not answer is told of the host."""
+    host, release = make_host(allowReverseRpc=True, reverseRpc={"methods": ["*"]}), threading.Event()
+    host.service("host/slow")(lambda params, caller: release.wait(20))
+    with fake_plugin(host, "a") as fake:
+        with pytest.raises(errors.MethodNotFound, match=r"^error -32601: the host has no method 'host/x'") as caught:
+            fake.call_host("host/x")
+        assert caught.value.plugin is None
+        with pytest.raises(errors.PluginTimeout, match=r"^the host of 'fake a' did not answer"):
+            fake.call_host("host/slow", timeout=0.05)
+        release.set()

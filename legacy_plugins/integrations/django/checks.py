@@ -54,8 +54,9 @@ def _programs(project: ProjectPlugins) -> Iterator[CheckMessage]:
     config = project.host.config
     for fault in program_faults(config):
         if isinstance(fault, UntrustedCommand):
-            yield CheckWarning(str(fault), hint="It will not be started on this machine. Trust it in the configuration "
-                               f"or in {NAME}['TRUST'], or move it to a trusted directory.", id=_id("W001"))
+            more = f" Folders may be trusted in {NAME}['TRUST'] too." if "trusted directory" in str(fault) else ""
+            yield CheckWarning(str(fault), hint="It will not be started on this machine. What to do is said in "
+                               f"the message.{more}", id=_id("W001"))
         else:
             yield CheckWarning(str(fault), hint="It cannot be started on this machine. Build or install it, or say "
                                "`enabled: false`.", id=_id("W002"))

@@ -91,11 +91,13 @@ def test_w001_programs_that_may_not_run(config: Dict[str, Any], tmp_path: Path) 
     """Not trusted, or to be written by everybody; trusting it in the setting is enough. A disabled one is not asked."""
     (message,) = _messages({"CONFIG": {**config, "trust": {"commands": ["python"]}}})
     assert (message.id[-4:], "trust.directories" in message.msg) == ("W001", True)
+    assert "['TRUST']" in message.hint
     trusted = {"CONFIG": {**config, "trust": {"commands": ["python"]}}, "TRUST": [str(tmp_path / "plugins")]}
     assert _ids(trusted) == []
     (tmp_path / "plugins" / "shop.py").chmod(0o666)
     (message,) = _messages({"CONFIG": config})
     assert (message.id[-4:], "chmod o-w" in message.msg) == ("W001", True)
+    assert "TRUST" not in message.hint, "trust does not help where others may write the file"
     config["plugins"][0]["enabled"] = False
     assert _ids({"CONFIG": config}) == []
 

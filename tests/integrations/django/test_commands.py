@@ -106,6 +106,20 @@ def test_request(allowed: Any) -> None:
         assert _run("request", "GET", "/", "--header", "nonsense").exit_code == 2
 
 
+def cookie_of(request: Any, plugin: str, route: Any) -> Dict[str, Any]:
+    """A hook that knows its callers by a cookie."""
+    return {"id": request.COOKIES.get("sessionid")}
+
+
+def test_a_requests_cookie_arrives(config: Dict[str, Any]) -> None:
+    """It is what the project gets."""
+    config["plugins"][0]["http"]["publicRoutes"] = []
+    with override_settings(LEGACY_PLUGINS={"CONFIG": config, "AUTHORIZE": f"{__name__}.cookie_of"},
+                           ROOT_URLCONF=(path("api/plugins/", include(URLS)),)):
+        done = _run("request", "GET", "/api/plugins/shop/items/4", "--header", "Cookie: sessionid=abc")
+    assert json.loads(done.output.partition("\n\n")[2])["user"] == {"id": "abc"}
+
+
 def test_faulty_settings() -> None:
     """All faults as the error's text."""
     with override_settings(LEGACY_PLUGINS={"CONFG": 1, "START": "now"}), pytest.raises(CommandError) as caught:

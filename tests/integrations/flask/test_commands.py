@@ -131,3 +131,10 @@ def test_request(app: Flask) -> None:
                    "x")
     assert (missing.exit_code, missing.output.splitlines()[0]) == (1, "404 NOT FOUND")
     assert _run(app, "request", "GET", "/", "--header", "nonsense").exit_code == 2
+
+
+def test_a_requests_cookie_arrives(app: Flask) -> None:
+    """It is what the application gets."""
+    app.add_url_rule("/cookies", view_func=lambda: dict(request.cookies))
+    result = _run(app, "request", "GET", "/cookies", "--header", "Cookie: session=abc; b=2")
+    assert json.loads(result.output.partition("\n\n")[2]) == {"session": "abc", "b": "2"}
