@@ -18,9 +18,10 @@ def program_faults(config: HostConfig) -> List[PluginError]:
     for plugin in config.plugins:
         if not plugin.enabled:
             continue
-        if plugin.executable is None:
-            faults.append(PluginStartFailed(plugin.name, message=f"plugin {plugin.name!r}: its `command` "
-                                            f"{plugin.command!r} was not found on PATH; give an absolute path"))
+        if plugin.executable is None:  # the launcher does not know what was looked for
+            faults.append(PluginStartFailed(
+                plugin.name, message=f"plugin {plugin.name!r}: its `command` {plugin.command!r} was not found on PATH; "
+                                     "correct it, or give an absolute path"))
         else:
             try:
                 launcher.check(plugin)

@@ -32,8 +32,9 @@ class ServerHooks:
         worker_int, worker_abort, worker_exit = hooks.worker_int, hooks.worker_abort, hooks.worker_exit
 
     `host`: by default that of what gunicorn serves, a Flask application or a Django project; else a `PluginHost`, an
-    application, a function that returns one of these, or a text, "package.module:attribute". `wait`: for how long a new worker waits for its plugins, in
-    seconds, at most half of gunicorn's `timeout`, which is also the default; then it serves whatever has come up.
+    application, a function that returns one of these, or a text, "package.module:attribute". `wait`: for how long a new
+    worker waits for its plugins, in seconds, at most half of gunicorn's `timeout`, which is also the default; then it
+    serves whatever has come up.
     """
 
     def __init__(self, host: HostSource = None, *, wait: Optional[float] = None) -> None:

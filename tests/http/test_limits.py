@@ -1,8 +1,8 @@
 """Rates and places."""
 from __future__ import annotations
 
-import os
 import threading
+from types import SimpleNamespace
 from typing import Any, List, Optional
 
 import pytest
@@ -202,7 +202,7 @@ def test_a_forked_child_counts_for_itself(monkeypatch: pytest.MonkeyPatch) -> No
     """A child that was forked while a place was taken and the lock held has limits, and a lock, of its own."""
     table = LimitTable()
     with table.of("shop").place(1):
-        monkeypatch.setattr(os, "getpid", lambda: -1)
+        monkeypatch.setattr("legacy_plugins.http.limits.os", SimpleNamespace(getpid=lambda: -1))
         with table.of("shop").place(1):
             pass
 

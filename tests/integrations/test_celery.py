@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import os
 import sys
+from types import SimpleNamespace
 from typing import Any, Iterator, Optional
 
 import pytest
@@ -41,7 +42,7 @@ def test_a_child_stops_its_plugins(signals: Any, monkeypatch: pytest.MonkeyPatch
     signals.worker_process_init.send(sender=None)
     signals.worker_process_shutdown.send(sender=None, pid=os.getpid(), exitcode=0)
     assert host.told[1:] == [("stop", 1.5)]
-    monkeypatch.setattr(os, "getpid", lambda: 1)
+    monkeypatch.setattr("legacy_plugins.integrations.celery.os", SimpleNamespace(getpid=lambda: 1))
     signals.worker_process_shutdown.send(sender=None, pid=1, exitcode=0)
     assert len(host.told) == 2
 

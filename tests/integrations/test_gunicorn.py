@@ -2,7 +2,6 @@
 from __future__ import annotations
 
 import inspect
-import os
 import signal
 import subprocess
 import sys
@@ -112,7 +111,7 @@ def test_other_processes_stop_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     hooks = ServerHooks(host)
     hooks.worker_exit(None, _Worker())
     hooks.post_worker_init(_Worker())
-    monkeypatch.setattr(os, "getpid", lambda: 1)
+    monkeypatch.setattr("legacy_plugins.integrations.gunicorn.os", types.SimpleNamespace(getpid=lambda: 1))
     hooks.worker_exit(None, _Worker())
     assert host.told == [("start", True, 15.0)]
 

@@ -1,11 +1,11 @@
 """uWSGI's hooks: a worker is warm when it begins, and its plugins end with it."""
 from __future__ import annotations
 
-import os
 import signal
 import sys
 import types
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, Iterator, List
 
 import pytest
@@ -69,7 +69,7 @@ def test_another_process_stops_nothing(uwsgi: Any, monkeypatch: pytest.MonkeyPat
     host = RecordedHost()
     uwsgi.number = 1
     install_hooks(host)
-    monkeypatch.setattr(os, "getpid", lambda: 1)
+    monkeypatch.setattr("legacy_plugins.integrations.uwsgi.os", SimpleNamespace(getpid=lambda: 1))
     uwsgi.atexit()
     assert host.told == [("start", False, None)]
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import os
 import threading
+from types import SimpleNamespace
 from typing import Callable, List
 
 import pytest
@@ -86,7 +87,8 @@ def test_a_fork_without_hooks_is_noticed_at_first_use(monkeypatch: pytest.Monkey
     monkeypatch.setattr(descriptors, "_books", books)  # not those that this process needs
     ends = descriptors.open_pipe()
     parent = os.getpid()
-    monkeypatch.setattr(os, "getpid", lambda: parent + 1)  # what a child without hooks sees
+    child = SimpleNamespace(getpid=lambda: parent + 1)  # what one without hooks sees
+    monkeypatch.setattr("legacy_plugins.transport.per_process.os", child)
     descriptors.abandon_inherited()
     assert not any(map(_is_open, ends))
     for fd in ends:

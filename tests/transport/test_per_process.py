@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import os
 import threading
+from types import SimpleNamespace
 from typing import List
 
 import pytest
@@ -40,12 +41,12 @@ def test_a_forked_child_has_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     things.abandon_inherited()
     assert abandoned == []
     pid = os.getpid()
-    monkeypatch.setattr(os, "getpid", lambda: pid + 1)
+    monkeypatch.setattr("legacy_plugins.transport.per_process.os", SimpleNamespace(getpid=lambda: pid + 1))
     assert things.peek() is None
     assert things.get() is not parents
     things.abandon_inherited()
     assert abandoned == [parents]
-    monkeypatch.setattr(os, "getpid", lambda: pid)
+    monkeypatch.setattr("legacy_plugins.transport.per_process.os", SimpleNamespace(getpid=lambda: pid))
     assert things.peek() is None
 
 

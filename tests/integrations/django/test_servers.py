@@ -50,9 +50,9 @@ def test_gunicorns_hooks_need_no_name(monkeypatch: pytest.MonkeyPatch, applicati
 
 def test_a_project_without_plugins(monkeypatch: pytest.MonkeyPatch) -> None:
     """It stays an error that says how to name a host, also where Django is not there at all, or not set up."""
-    with override_settings(INSTALLED_APPS=["django.contrib.contenttypes", "django.contrib.auth"]):
-        with pytest.raises(LookupError, match=r"package\.module:attribute"):
-            ServerHooks().post_worker_init(_worker(WSGIHandler()))
+    without = override_settings(INSTALLED_APPS=["django.contrib.contenttypes", "django.contrib.auth"])
+    with without, pytest.raises(LookupError, match=r"package\.module:attribute"):
+        ServerHooks().post_worker_init(_worker(WSGIHandler()))
     for django in (None, types.SimpleNamespace(apps=types.SimpleNamespace(ready=False))):
         monkeypatch.setitem(sys.modules, "django.apps", django)
         with pytest.raises(LookupError, match=r"package\.module:attribute"):
