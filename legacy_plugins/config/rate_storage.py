@@ -44,7 +44,7 @@ def _faults(url: str) -> Iterator[str]:
     for package in ("limits", _DRIVERS[parts.scheme]):
         if not _is_installed(package):
             yield (f"found a storage of the kind {parts.scheme}, which needs the package {package!r}; install it: "
-                   f"pip install 'legacy-plugins[limits]' {_DRIVERS[parts.scheme]}")
+                   f"pip install limits {_DRIVERS[parts.scheme]}")
 
 
 def _is_installed(package: str) -> bool:

@@ -246,6 +246,11 @@ def test_two_processes_share_one_budget(tmp_path: Path, monkeypatch: pytest.Monk
     assert all(3000 < float(delay) <= 3600 for _, delay in outputs)
 
 
+def _listens(path: Path) -> bool:
+    with socket.socket(socket.AF_UNIX) as client:
+        return client.connect_ex(str(path)) == 0
+
+
 @pytest.fixture
 def redis_url(tmp_path: Path) -> Iterator[str]:
     """A Redis of our own, on a socket in a folder of the test's."""
@@ -256,7 +261,7 @@ def redis_url(tmp_path: Path) -> Iterator[str]:
     with subprocess.Popen([program, "--port", "0", "--unixsocket", "redis.sock", "--save", ""], cwd=tmp_path,
                           stdout=subprocess.DEVNULL) as server:
         try:
-            eventually((tmp_path / "redis.sock").exists, "the server listens")
+            eventually(lambda: _listens(tmp_path / "redis.sock"), "the server listens")
             yield f"redis+unix://{tmp_path}/redis.sock"
         finally:
             server.kill()
