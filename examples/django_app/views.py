@@ -87,7 +87,7 @@ def _is_json(request: HttpRequest) -> bool:
 def _json_body(request: HttpRequest) -> Any:
     try:
         return json.loads(request.body)
-    except ValueError:
+    except (ValueError, RecursionError):  # the latter for one that is nested too deeply
         return None
 
 

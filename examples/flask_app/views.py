@@ -49,7 +49,7 @@ def sync() -> Answer:
     if answers.is_foreign(request.host, request.headers.get("Origin"), request.headers.get("Sec-Fetch-Site")):
         body, status = {"error": answers.FOREIGN}, 403
     else:
-        wants = request.get_json(silent=True) if request.is_json else {
+        wants = _json_body() if request.is_json else {
             **request.form, "delete": "delete" in request.form}
         body, status = answers.synchronise(current_service(), plugins, wants)
     if request.is_json:
@@ -57,6 +57,13 @@ def sync() -> Answer:
     if status == 200:
         return redirect(url_for("views.home"), code=303)
     return _home(body["error"]), status
+
+
+def _json_body() -> Any:
+    try:
+        return request.get_json(silent=True)
+    except RecursionError:  # nested too deeply
+        return None
 
 
 @views.app_errorhandler(HTTPException)

@@ -55,7 +55,7 @@ def synchronise(service: Service, plugins: Any, wants: Any) -> Tuple[Body, int]:
 
 def newest(service: Service, limit: Optional[str]) -> Body:
     """The newest synchronisations, newest first; `limit`: 1 to 1000 as text, 50 where it is no number."""
-    number = int(limit) if limit is not None and limit.isdecimal() else 50
+    number = int(limit[:6]) if limit is not None and limit.isdecimal() else 50
     return {"synchronisations": service.history.recent(min(max(number, 1), 1000))}
 
 

@@ -5,7 +5,7 @@ import json
 from typing import TYPE_CHECKING, Optional
 
 from legacy_plugins.commands.answers import Answer, printable
-from legacy_plugins.commands.arguments import json_value
+from legacy_plugins.commands.arguments import call_params, check_seconds, rpc_method
 from legacy_plugins.commands.session import started
 
 if TYPE_CHECKING:
@@ -15,10 +15,12 @@ if TYPE_CHECKING:
 def call(host: PluginHost, plugin: str, method: str, params: str, timeout: Optional[float]) -> Answer:
     """The result as JSON.
 
-    `params`: JSON text. `timeout`: seconds, by default the plugin's `rpcTimeoutMs`. Raises `WrongUsage` for params that
-    are not JSON, and `PluginError` for a call that fails.
+    `params`: JSON text. `timeout`: seconds, by default the plugin's `rpcTimeoutMs`. Raises `WrongUsage` for arguments
+    of which no call can be made, and `PluginError` for a call that fails.
     """
-    value = json_value("PARAMS", params)
+    rpc_method("METHOD", method)
+    value = call_params("PARAMS", params)
+    check_seconds("--timeout", timeout)
     with started(host):
         result = host.client(plugin).request(method, value, timeout)
     text = json.dumps(result, indent=2, ensure_ascii=False)

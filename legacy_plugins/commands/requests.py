@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Callable, Optional, Sequence
 from werkzeug.test import Client
 
 from legacy_plugins.commands.answers import Answer, printable
-from legacy_plugins.commands.arguments import header_fields
+from legacy_plugins.commands.arguments import encoded, header_fields, http_method, http_path
 from legacy_plugins.commands.session import started
 
 if TYPE_CHECKING:
@@ -21,14 +21,17 @@ def request(host: PluginHost, application: Callable[..., Any], method: str, path
     """Status line, header and body of the answer; exit code 1 for a status from 400 on.
 
     `application`: a WSGI application. `data`: the body, sent as JSON unless one of `headers` (texts, `NAME:VALUE`)
-    gives another Content-Type. `base_url`: scheme, host and mount. Raises `WrongUsage` for a malformed header.
+    gives another Content-Type. `base_url`: scheme, host and mount. Raises `WrongUsage` for arguments
+    of which no request can be made.
     """
+    method, path = http_method("METHOD", method), http_path("PATH", path)
     fields = header_fields("--header", headers)
+    sent = None if data is None else encoded("--data", data)
     if data is not None and not any(name.lower() == "content-type" for name, _ in fields):
         fields.append(("Content-Type", "application/json"))
     with started(host):
         client = Client(application, use_cookies=False)  # its jar would take the place of a Cookie that was given
-        response = client.open(path, method=method.upper(), data=data, headers=fields, base_url=base_url)
+        response = client.open(path, method=method, data=sent, headers=fields, base_url=base_url)
         head = "\n".join([response.status, *(f"{name}: {value}" for name, value in response.headers)])
         body = response.get_data()
         response.close()

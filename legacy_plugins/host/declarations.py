@@ -1,12 +1,13 @@
 """What a plugin declares, checked: the handshake's answer and `plugin/ready` against schema, configuration and sense.
 
-Pure but for the cached validators, and within bounded work. Every refusal is a `HandshakeFailed` that says where and
-both values.
+Pure but for the cached validators and the memory of schemas that were found good, and within bounded work. Every
+refusal is a `HandshakeFailed` that says where and both values. Called on plugins' reader threads.
 """
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, Mapping, Sequence, Tuple
+import hashlib
+from typing import Any, Dict, Mapping, Sequence, Tuple
 
 from legacy_plugins.config.model import PluginConfig
 from legacy_plugins.errors import HandshakeFailed, InvalidMessage
@@ -22,6 +23,9 @@ _MAX_FOUND = 50
 MAX_SCHEMA_CHARACTERS = 1024 * 1024
 #: Segments of all routes' paths together: 2,000 routes of five, or 1,000 of ten. A request may look at each.
 MAX_SEGMENTS = 10_000
+# So many good schemas are remembered: a restart declares the same again, and many routes of a plugin take one body.
+_MAX_REMEMBERED = 10_000
+_good: Dict[Tuple[bytes, bool], None] = {}  # by digest of the text and whether patterns are allowed; no lock is needed
 _codec = JsonCodec()
 
 
@@ -89,13 +93,25 @@ def _check_bodies(config: PluginConfig, routes: Tuple[RouteDeclaration, ...]) ->
     for route in routes:
         if route.schema is None:
             continue
-        characters += len(_codec.encode(route.schema))
+        text = _codec.encode(route.schema)
+        characters += len(text)
         if characters > MAX_SCHEMA_CHARACTERS:
             raise _failed(config, f"the schemas of its routes have more than {MAX_SCHEMA_CHARACTERS} characters")
         try:
-            check_body_schema(route.schema, allow_patterns=config.http.schema_patterns)
+            _check_schema(route.schema, text, config.http.schema_patterns)
         except InvalidMessage as error:
             raise _failed(config, f"route {route.path!r}: its schema is refused: {error}") from None
+
+
+def _check_schema(schema: Mapping[str, Any], text: str, allow_patterns: bool) -> None:
+    """Check a schema, unless one of the same text was found good before; raises `InvalidMessage`."""
+    key = (hashlib.sha256(text.encode()).digest(), allow_patterns)
+    if key in _good:
+        return
+    check_body_schema(schema, allow_patterns=allow_patterns)
+    if len(_good) >= _MAX_REMEMBERED:
+        _good.clear()
+    _good[key] = None
 
 
 def _failed(config: PluginConfig, reason: str) -> HandshakeFailed:

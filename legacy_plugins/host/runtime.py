@@ -72,7 +72,7 @@ class HostRuntime:
     def mark_unused(self) -> None:
         """Count as never used again: the next use starts all enabled plugins."""
         with self._lock:
-            self.started = False
+            self.started = self.closed = False
             for plugin in self.plugins.values():
                 plugin.held = False
 

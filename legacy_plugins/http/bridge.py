@@ -16,13 +16,13 @@ from legacy_plugins.host.lifecycle import PluginState
 from legacy_plugins.host.log_lines import Redactor
 from legacy_plugins.http.access import Authorize, admitted
 from legacy_plugins.http.bodies import Body, decode_body, read_body
-from legacy_plugins.http.circuit import RouteCircuit
+from legacy_plugins.http.circuit import circuit_of
 from legacy_plugins.http.disconnection import awaited
 from legacy_plugins.http.documentation import RouteDocumentation
 from legacy_plugins.http.exchange import request_params
 from legacy_plugins.http.failures import log_failure
 from legacy_plugins.http.identity import request_id
-from legacy_plugins.http.limits import LimitTable
+from legacy_plugins.http.limits import limits_of
 from legacy_plugins.http.messages import HttpRequest, HttpResponse
 from legacy_plugins.http.paths import path_segments
 from legacy_plugins.http.prefixes import Located, PluginPrefixes
@@ -72,8 +72,8 @@ class HttpBridge:
         if self._prefixes.faults:
             raise ConfigError(self._prefixes.faults)
         self._table = RouteTable()
-        self._limits = LimitTable(host.name)
-        self._circuit = RouteCircuit()
+        self._limits = limits_of(host)
+        self._circuit = circuit_of(host)
         self._documentation = RouteDocumentation(host, self._limits)
 
     def handle(self, request: HttpRequest) -> HttpResponse:

@@ -11,9 +11,13 @@ from __future__ import annotations
 
 import os
 import time
-from typing import Any, Callable, Dict, NamedTuple, Tuple
+import weakref
+from typing import TYPE_CHECKING, Any, Callable, Dict, NamedTuple, Tuple
 
 from legacy_plugins.http.problems import HttpProblem, retry_after
+
+if TYPE_CHECKING:
+    from legacy_plugins.host import PluginHost
 
 #: Crashes that close a route.
 CRASHES = 2
@@ -26,7 +30,7 @@ class _Crashes(NamedTuple):
 
 
 class RouteCircuit:
-    """The crashes of all routes of one bridge, by process, plugin and path."""
+    """The crashes of all routes of one host, by process, plugin and path."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
@@ -56,3 +60,11 @@ class RouteCircuit:
         known = self._crashes.get(key, _Crashes(0, 0.0, None))
         if report is None or report != known.report:
             self._crashes[key] = _Crashes(known.number + 1, self._clock(), report)
+
+
+_circuits: weakref.WeakKeyDictionary[PluginHost, RouteCircuit] = weakref.WeakKeyDictionary()
+
+
+def circuit_of(host: PluginHost) -> RouteCircuit:
+    """The crashes of a host's routes; the same for all of its mounts, since each leads to the same plugins."""
+    return _circuits.setdefault(host, RouteCircuit())

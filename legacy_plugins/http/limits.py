@@ -11,12 +11,16 @@ from __future__ import annotations
 import os
 import threading
 import time
+import weakref
 from contextlib import contextmanager
-from typing import Callable, Dict, Iterator, Optional, Tuple
+from typing import TYPE_CHECKING, Callable, Dict, Iterator, Optional, Tuple
 
 from legacy_plugins.config.policies import RateLimit
 from legacy_plugins.http.problems import HttpProblem, retry_after
 from legacy_plugins.http.rate_storage import RateStorage
+
+if TYPE_CHECKING:
+    from legacy_plugins.host import PluginHost
 
 #: What a client is told to wait for a place: requests are short.
 _PLACE_SECONDS = 1.0
@@ -114,3 +118,11 @@ class LimitTable:
         if known.url != url:
             known = self._storages[process] = RateStorage(url, self._scope, self._clock)
         return known
+
+
+_tables: weakref.WeakKeyDictionary[PluginHost, LimitTable] = weakref.WeakKeyDictionary()
+
+
+def limits_of(host: PluginHost) -> LimitTable:
+    """The limits of a host's plugins; the same for all of its mounts, since a plugin is one however it is reached."""
+    return _tables.setdefault(host, LimitTable(host.name))

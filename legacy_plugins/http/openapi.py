@@ -1,16 +1,18 @@
 """The routes of the ready plugins as an OpenAPI 3.1 document.
 
-Owns `Catalog`: every operation that is served, described once for one set of routes, from which documents are made that
-show a part of them. What OpenAPI cannot say is said as near as it can: a `{name...}` parameter takes one segment there,
-and `x-legacy-plugins-rest` marks it; paths that differ in the names of parameters alone are one path. Immutable but for
-the documents it remembers. Any thread. Must not look at requests or decide who sees what.
+Owns `Catalog`: every operation that is served, described once for each plugin's set of routes, from which documents are
+made that show a part of them. What OpenAPI cannot say is said as near as it can: a `{name...}` parameter takes one
+segment there, and `x-legacy-plugins-rest` marks it; paths that differ in the names of parameters alone are one path.
+Immutable but for the documents it remembers, which one thread at a time may add to. Any thread. Must not look at
+requests or decide who sees what.
 """
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import re
-from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence, Set, Tuple
+from typing import AbstractSet, Any, Dict, List, Mapping, NamedTuple, Optional, Sequence, Set, Tuple
 from urllib.parse import quote
 
 from legacy_plugins.config.model import PluginConfig
@@ -22,6 +24,7 @@ from legacy_plugins.schemas.bodies import DIALECT
 
 #: How many documents are remembered: one for each script root and each set of operations that somebody may see.
 MAX_DOCUMENTS = 8
+_numbers = itertools.count()
 _LONGEST_SUMMARY = 120
 # Stands for the value of a parameter; no literal segment has it.
 _ANY = "\ue000"
@@ -44,7 +47,7 @@ class PluginDeclarations(NamedTuple):
 
 
 class Operation(NamedTuple):
-    """One method of one route. `number`: its own in the catalog. `schema_key`: the component that its body must fit."""
+    """One method of one route. `number`: its own in the process. `schema_key`: the component that its body must fit."""
 
     number: int
     path: str
@@ -69,75 +72,47 @@ class Document(NamedTuple):
 
 
 class Catalog:
-    """All operations of one set of declarations."""
+    """All operations of one set of declarations; `previous` lends what it has of plugins that did not change.
 
-    def __init__(self, source: Tuple[PluginDeclarations, ...]) -> None:
+    `entries`: one for each route, in the order of `source` and of each plugin's declaration.
+    """
+
+    def __init__(self, source: Tuple[PluginDeclarations, ...], previous: Optional[Catalog] = None) -> None:
         self.source = source
-        self._names = _Names()
+        self._documents: Dict[Tuple[str, Tuple[int, ...]], Document] = {}
+        self._alone: Dict[str, _PluginPart] = {}
         self._paths: Dict[str, Dict[str, Any]] = {}
         self._schemas: Dict[str, Dict[str, Any]] = {}
-        self._documents: Dict[Tuple[str, Tuple[int, ...]], Document] = {}
-        self._described = 0
-        self.entries: Tuple[Entry, ...] = tuple(entry for declared in source for entry in self._plugin(declared))
+        entries: List[Entry] = []
+        taken: Set[str] = set()
+        for declared in source:
+            known = previous._alone.get(declared.plugin.name) if previous is not None else None
+            part = known if known is not None and known.declared == declared else _PluginPart(declared)
+            self._alone[declared.plugin.name] = part
+            if not taken.isdisjoint(part.names.given):  # of plugins as `a` and `a_b`, whose names run into each other
+                part = _PluginPart(declared, taken)
+            taken |= part.names.given
+            self._paths.update(part.paths)
+            self._schemas.update(part.schemas)
+            entries += part.entries
+        self.entries: Tuple[Entry, ...] = tuple(entries)
+
+    def known(self, operations: Sequence[Operation], script_root: str) -> Optional[Document]:
+        """The document that shows these operations, if it is remembered."""
+        return self._documents.get((script_root, tuple(operation.number for operation in operations)))
 
     def document(self, operations: Sequence[Operation], script_root: str) -> Document:
-        """The document that shows these operations; `script_root`: where the application is mounted."""
-        key = (script_root, tuple(operation.number for operation in operations))
-        known = self._documents.get(key)
+        """The document that shows these operations; `script_root`: where the application is mounted.
+
+        One thread at a time.
+        """
+        known = self.known(operations, script_root)
         if known is None:
             known = _encoded(self._assembled(operations, script_root))
             if len(self._documents) >= MAX_DOCUMENTS:
-                self._documents.clear()
-            self._documents[key] = known
+                del self._documents[next(iter(self._documents))]
+            self._documents[script_root, tuple(operation.number for operation in operations)] = known
         return known
-
-    def _plugin(self, declared: PluginDeclarations) -> List[Entry]:
-        """The plugin's routes. Which of them serves which method of a path is asked of what serves them."""
-        served, name = PluginRoutes(declared.routes), declared.plugin.name
-        templates = _Templates(declared.prefix, declared.routes)
-        operations: Dict[int, List[Operation]] = {id(route): [] for route in declared.routes}
-        keys: Dict[int, Optional[str]] = {id(route): self._schema(name, route) for route in declared.routes}
-        for path, template in templates.paths.items():
-            allowed = served.allowed(template.example)
-            reached = {method: served.match(template.example, method).route.declaration
-                       for method in HTTP_METHODS if method in allowed}
-            if all(_shape(route.path) != template.shape for route in reached.values()):
-                continue  # a rest parameter that other routes take all requests from
-            item = self._paths[path] = {"parameters": template.parameters} if template.parameters else {}
-            for method, route in reached.items():
-                operations[id(route)].append(self._operation(declared.plugin, route, path, method, keys[id(route)]))
-            item["options"] = {
-                "operationId": self._names.unique(name, "options", path[len(declared.prefix):]), "tags": [name],
-                "summary": "The methods that this path takes", "security": [],
-                "responses": {"204": {"description": "`Allow` has them."}, **_others()}}
-        return [Entry(declared.plugin, route, tuple(operations[id(route)])) for route in declared.routes]
-
-    def _schema(self, plugin: str, route: RouteDeclaration) -> Optional[str]:
-        if route.schema is None:
-            return None
-        key = self._names.unique(plugin, "body", route.name or route.path)
-        self._schemas[key] = embedded_schema(route.schema, key)
-        return key
-
-    def _operation(self, plugin: PluginConfig, route: RouteDeclaration, path: str, method: str,
-                   schema_key: Optional[str]) -> Operation:
-        public = plugin.http.is_public(method, route.path)
-        statuses = [*_OPEN, *(() if public else _GUARDED), *(("429",) if plugin.http.rate_limit is not None else ())]
-        body = None if method in ("GET", "HEAD") else _request_body(method, schema_key)
-        if body is not None:
-            statuses += ["413", "415"]
-        described: Dict[str, Any] = {
-            "operationId": self._names.unique(plugin.name, method.lower(), route.name or route.path),
-            "tags": [plugin.name], **_texts(route.description),
-            "x-legacy-plugins": {"plugin": plugin.name, "route": route.path, "public": public}}
-        if public:
-            described["security"] = []
-        if body is not None:
-            described["requestBody"] = body
-        answer = {"2XX": {"description": "The plugin's answer."}}
-        described["responses"] = {**answer, **({} if method == "HEAD" else refusals(*sorted(statuses))), **_others()}
-        self._described += 1
-        return Operation(self._described, path, method, described, None if body is None else schema_key)
 
     def _assembled(self, operations: Sequence[Operation], script_root: str) -> Dict[str, Any]:
         paths: Dict[str, Dict[str, Any]] = {}
@@ -159,21 +134,84 @@ class Catalog:
             document["servers"] = [{"url": quote(script_root, safe=f"/{_IN_SEGMENT}")}]
         return document
 
+class _PluginPart:
+    """The operations, paths and schemas of one plugin, with names that are not among `taken`."""
+
+    def __init__(self, declared: PluginDeclarations, taken: AbstractSet[str] = frozenset()) -> None:
+        self.declared = declared
+        self.names = _Names(taken)
+        self.paths: Dict[str, Dict[str, Any]] = {}
+        self.schemas: Dict[str, Dict[str, Any]] = {}
+        self.entries = self._entries(declared)
+
+    def _entries(self, declared: PluginDeclarations) -> List[Entry]:
+        """The plugin's routes. Which of them serves which method of a path is asked of what serves them."""
+        served, name = PluginRoutes(declared.routes), declared.plugin.name
+        templates = _Templates(declared.prefix, declared.routes)
+        operations: Dict[int, List[Operation]] = {id(route): [] for route in declared.routes}
+        keys: Dict[int, Optional[str]] = {id(route): self._schema(name, route) for route in declared.routes}
+        for path, template in templates.paths.items():
+            allowed = served.allowed(template.example)
+            reached = {method: served.match(template.example, method).route.declaration
+                       for method in HTTP_METHODS if method in allowed}
+            if all(_shape(route.path) != template.shape for route in reached.values()):
+                continue  # a rest parameter that other routes take all requests from
+            item = self.paths[path] = {"parameters": template.parameters} if template.parameters else {}
+            for method, route in reached.items():
+                operations[id(route)].append(self._operation(declared.plugin, route, path, method, keys[id(route)]))
+            item["options"] = {
+                "operationId": self.names.unique(name, "options", path[len(declared.prefix):]), "tags": [name],
+                "summary": "The methods that this path takes", "security": [],
+                "responses": {"204": {"description": "`Allow` has them."}, **_others()}}
+        return [Entry(declared.plugin, route, tuple(operations[id(route)])) for route in declared.routes]
+
+    def _schema(self, plugin: str, route: RouteDeclaration) -> Optional[str]:
+        if route.schema is None:
+            return None
+        key = self.names.unique(plugin, "body", route.name or route.path)
+        self.schemas[key] = embedded_schema(route.schema, key)
+        return key
+
+    def _operation(self, plugin: PluginConfig, route: RouteDeclaration, path: str, method: str,
+                   schema_key: Optional[str]) -> Operation:
+        public = plugin.http.is_public(method, route.path)
+        statuses = [*_OPEN, *(() if public else _GUARDED), *(("429",) if plugin.http.rate_limit is not None else ())]
+        body = None if method in ("GET", "HEAD") else _request_body(method, schema_key)
+        if body is not None:
+            statuses += ["413", "415"]
+        described: Dict[str, Any] = {
+            "operationId": self.names.unique(plugin.name, method.lower(), route.name or route.path),
+            "tags": [plugin.name], **_texts(route.description),
+            "x-legacy-plugins": {"plugin": plugin.name, "route": route.path, "public": public}}
+        if public:
+            described["security"] = []
+        if body is not None:
+            described["requestBody"] = body
+        answer = {"2XX": {"description": "The plugin's answer."}}
+        described["responses"] = {**answer, **({} if method == "HEAD" else refusals(*sorted(statuses))), **_others()}
+        return Operation(next(_numbers), path, method, described, None if body is None else schema_key)
+
 
 class _Names:
-    """Names for operations and components that are unique in a document, whatever plugins call their routes."""
+    """Names for operations and components that are unique in a document, whatever plugins call their routes.
 
-    def __init__(self) -> None:
-        self._taken: Set[str] = set()
+    `taken`: names that are others', in lower case. `given`: those of this plugin, likewise.
+    """
+
+    def __init__(self, taken: AbstractSet[str] = frozenset()) -> None:
+        self.given: Set[str] = set()
+        self._taken = taken
+        self._last: Dict[str, int] = {}  # the number that a name was given last, so that none is tried twice
 
     def unique(self, *parts: str) -> str:
         words = [re.sub("[^A-Za-z0-9]+", "_", part).strip("_") for part in parts]
         name = wanted = "_".join(filter(None, words))
-        number = 1
-        while name.lower() in self._taken:
+        number = self._last.get(wanted.lower(), 1)
+        while name.lower() in self.given or name.lower() in self._taken:
             number += 1
             name = f"{wanted}_{number}"
-        self._taken.add(name.lower())
+        self._last[wanted.lower()] = number
+        self.given.add(name.lower())
         return name
 
 
@@ -224,8 +262,8 @@ def _shape(path: str) -> str:
 
 def _another(segments: Sequence[str]) -> str:
     """A name for one segment more of the rest."""
-    name = segments[-1].strip("{.}")
-    while any(segment.strip("{.}") == name for segment in segments):
+    name, taken = segments[-1].strip("{.}"), {segment.strip("{.}") for segment in segments}
+    while name in taken:
         name += "_"
     return name
 
@@ -269,7 +307,8 @@ def _others() -> Dict[str, Any]:
 
 def _encoded(document: Dict[str, Any]) -> Document:
     """The document's bytes and entity tag; its version is a digest, since it is what it shows."""
-    digest = hashlib.sha256(json.dumps(document).encode("ascii")).hexdigest()[:32]
-    document["info"]["version"] = digest[:12]
-    body = json.dumps(document, separators=(",", ":")).encode("ascii")
-    return Document(body, f'"{digest}"')
+    body = json.dumps(document, separators=(",", ":"))
+    digest = hashlib.sha256(body.encode("ascii")).hexdigest()[:32]
+    # `info` comes before anything that a plugin has a say in, so the first is the document's own.
+    body = body.replace('"version":""', f'"version":"{digest[:12]}"', 1)
+    return Document(body.encode("ascii"), f'"{digest}"')

@@ -20,11 +20,14 @@ _TWICE = ("HTTP_CONTENT_TYPE", "HTTP_CONTENT_LENGTH")
 _LONGEST_NUMBER = 18
 
 
-def wsgi_request(environ: Mapping[str, Any], *, path: str, script_root: str, scheme: str, host: str,
+def wsgi_request(environ: Mapping[str, Any], *, method: str, path: str, script_root: str, scheme: str, host: str,
                  read_body: Callable[[int], bytes], native: Any) -> HttpRequest:
-    """The request of an environ. The parameters are the framework's to say; they are those of `HttpRequest`."""
+    """The request of an environ. The parameters are the framework's to say; they are those of `HttpRequest`.
+
+    `method` too: a middleware may override it, and hooks and checks for forged requests have seen the framework's.
+    """
     return HttpRequest(
-        method=environ["REQUEST_METHOD"].upper(),
+        method=method.upper(),
         path=path,
         raw_path=request_target(environ),
         script_root=script_root.rstrip("/"),

@@ -79,6 +79,8 @@ class Reader:
 
     def _take(self, events: List[Event]) -> None:
         cost = 0.0
+        if events:  # what was begun is complete: the time that handling it takes is not the peer's
+            self._partial.update(False, began_anew=False)
         for event, size in zip(events, self._peer.sizes):
             if self._on_result(event) if type(event) is Result else self._on_other(event):
                 cost += self._budget.cost(size)

@@ -53,7 +53,9 @@ def test_a_synchronisation_warns_and_goes_on(service: Service, plugins: Any, war
     assert [warning in text for text in body["warnings"]] == ([] if warning is None else [True])
 
 
-@pytest.mark.parametrize(("limit", "expected"), [(None, 3), ("2", 2), ("0", 1), ("-1", 3), ("x", 3), ("9" * 9, 3)])
+@pytest.mark.parametrize(("limit", "expected"), [
+    (None, 3), ("2", 2), ("0", 1), ("-1", 3), ("x", 3), ("9" * 9, 3), ("9" * 5000, 3),
+])
 def test_the_limit_of_the_list(service: Service, limit: Optional[str], expected: int) -> None:
     """1 to 1000; what is no number is as if nothing had been said."""
     for _ in range(3):

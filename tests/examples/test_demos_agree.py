@@ -126,7 +126,8 @@ def plugin_routes(session: Session) -> None:
 
 def own_pages(session: Session) -> None:
     """The service's own pages: what they refuse, with a reason, and what they show."""
-    for body, status in (({"source": "inbox"}, 400), ([], 400), (b"{", 400), ({"source": "none", "target": "x"}, 400),
+    for body, status in (({"source": "inbox"}, 400), ([], 400), (b"{", 400), (b"[" * 100_000, 400),
+                         ({"source": "none", "target": "x"}, 400),
                          ({"source": "/etc", "target": "x"}, 403), ({"source": "inbox", "target": "../x"}, 403)):
         assert session.send("POST", "/sync", body).status == status
     form = "source=inbox&target=mirror"

@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 import tracemalloc
-from typing import Any, Dict
+from typing import Any, Dict, List
 
 import pytest
 
@@ -87,6 +87,35 @@ def test_schemas_are_bounded_together() -> None:
     assert declarations.check_handshake(config(), {**ANSWER, "routes": routes[:5]}).routes
     with pytest.raises(HandshakeFailed, match="more than 1048576 characters"):
         declarations.check_handshake(config(), {**ANSWER, "routes": routes})
+
+
+def test_equal_schemas_are_checked_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In all routes of a plugin, and over its restarts; what is refused, or good where more is allowed, is not good."""
+    checked: List[Any] = []
+    check = declarations.check_body_schema
+
+    def counting(schema: Any, **facts: Any) -> None:
+        checked.append(schema)
+        check(schema, **facts)
+
+    monkeypatch.setattr(declarations, "check_body_schema", counting)
+    monkeypatch.setattr(declarations, "_good", {})
+    monkeypatch.setattr(declarations, "_MAX_REMEMBERED", 2)
+    schema = {"pattern": "^a"}
+
+    def declare(*schemas: Any, allowed: bool = True) -> None:
+        routes = [{"path": f"/{number}", "method": "POST", "schema": given} for number, given in enumerate(schemas)]
+        declarations.check_handshake(config(http=HttpPolicy(schema_patterns=allowed)), {**ANSWER, "routes": routes})
+
+    for _ in range(2):
+        declare(schema, dict(schema), {"const": 1}, schema)
+    assert checked == [schema, {"const": 1}]
+    for _ in range(2):
+        with pytest.raises(HandshakeFailed, match="schemaPatterns"):
+            declare(schema, allowed=False)
+    assert len(checked) == 4
+    declare({"const": True})
+    assert len(declarations._good) == 1
 
 
 @pytest.mark.parametrize(("key", "value", "said"), [

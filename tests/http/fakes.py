@@ -76,6 +76,21 @@ class FakeClient:
         return call
 
 
+class FakeRuntime:
+    """A life that has not begun, as commands ask about it."""
+
+    started = False
+    closed = False
+
+    def wait_settled(self, timeout: Optional[float]) -> bool:
+        """It is."""
+        return True
+
+    def mark_unused(self) -> None:
+        """It never began."""
+        self.started = self.closed = False
+
+
 class FakeHost:
     """As much of a host as the web edge uses."""
 
@@ -84,6 +99,7 @@ class FakeHost:
         self.config = HostConfig(plugins=plugins, base_dir="/")
         self.calls: List[Call] = []
         self.log: List[Any] = []
+        self.life = FakeRuntime()
         self.services: Dict[str, Callable[..., Any]] = {}
         self.connections: List[Tuple[Any, Optional[str], Any, Any]] = []
         self._clients = {plugin.name: FakeClient(plugin.name, self) for plugin in plugins}
@@ -128,6 +144,10 @@ class FakeHost:
     def stop(self, timeout: Optional[float] = None) -> None:
         """Note the stop."""
         self.log.append(("stop",))
+
+    def runtime(self) -> FakeRuntime:
+        """The host's life."""
+        return self.life
 
     def status(self) -> List[PluginStatus]:
         """One status for each plugin."""

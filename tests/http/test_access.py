@@ -3,11 +3,12 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from typing import Any, List, Tuple
+from uuid import UUID
 
 import pytest
 
 from legacy_plugins.config.policies import HttpPolicy
-from legacy_plugins.http.access import Access, admitted
+from legacy_plugins.http.access import MAX_USER_CONTAINERS, Access, admitted
 from legacy_plugins.http.problems import HttpProblem
 from tests.http.fakes import route
 
@@ -82,3 +83,13 @@ def test_the_hook_sees_request_plugin_and_route() -> None:
     assert seen == ["native", "shop", declared]
     with pytest.raises(ZeroDivisionError):
         admitted("native", "shop", declared, "GET", HttpPolicy(), lambda *_: 1 / 0)
+
+
+@pytest.mark.req("R23")
+@pytest.mark.parametrize("user", [{"id": UUID(int=7)}, {"id": float("nan")}, {"id": {7}}, {"name": "\ud800"},
+                                  {("a", "b"): 1}, {"roles": [[] for _ in range(MAX_USER_CONTAINERS)]}])
+def test_a_user_that_is_no_json(user: Any) -> None:
+    """The error names the hook, the plugin and what to do, when the hook returns and not when something is sent."""
+    with pytest.raises(TypeError, match=r"^authorize returned a mapping .* of plugin 'shop' that .*; ") as caught:
+        admitted("native", "shop", route(), "GET", HttpPolicy(), lambda *_: user)
+    assert caught.value.__cause__ is None

@@ -5,8 +5,13 @@ from typing import Optional
 
 import pytest
 
+from legacy_plugins.config.model import PluginConfig
+from legacy_plugins.config.policies import HttpPolicy
+from legacy_plugins.errors import PluginCrashed
+from legacy_plugins.http import HttpBridge
 from legacy_plugins.http.circuit import RouteCircuit
 from legacy_plugins.http.problems import HttpProblem
+from tests.http.fakes import FakeHost, request, route
 
 QUIET = 60.0
 
@@ -72,3 +77,16 @@ def test_a_route_is_on_probation_and_then_forgiven() -> None:
     assert circuit.retry_after() is None
     circuit.crash("fourth")
     assert circuit.retry_after() is None
+
+
+@pytest.mark.fault("R19")
+def test_a_route_is_closed_at_all_mounts() -> None:
+    """Crashes count for the route, by whatever bridge of the host its requests came."""
+    host = FakeHost(PluginConfig("shop", "/p", http=HttpPolicy(public_routes=("*",))))
+    client = host.declare("shop", route("/bad"))
+    bridges = [HttpBridge(host, mount=f"/{number}") for number in range(3)]  # type: ignore[arg-type]
+    for number, bridge in enumerate(bridges[:2]):
+        client.answer = PluginCrashed(plugin="shop", message="it crashed", crash=number)
+        assert bridge.handle(request(path=f"{bridge.mount}/shop/bad")).status == 502
+    client.answer = {"body": ""}
+    assert [bridge.handle(request(path=f"{bridge.mount}/shop/bad")).status for bridge in bridges] == [503] * 3

@@ -2,6 +2,8 @@
 from __future__ import annotations
 
 import json
+import os
+import threading
 from dataclasses import replace
 from typing import Any, Dict, List, Optional, Set, Tuple
 
@@ -11,7 +13,7 @@ from legacy_plugins.config.model import PluginConfig
 from legacy_plugins.config.policies import HttpPolicy, RateLimit
 from legacy_plugins.errors import ConfigError, PluginError
 from legacy_plugins.host.lifecycle import PluginState
-from legacy_plugins.http import HttpBridge, HttpRequest, HttpResponse
+from legacy_plugins.http import HttpBridge, HttpRequest, HttpResponse, documentation
 from legacy_plugins.http import openapi as module
 from tests.http.fakes import FakeHost, problem, request, route
 
@@ -166,7 +168,75 @@ def test_documents_for_many_roots_are_not_all_kept() -> None:
     bridge = _bridge(_host("*"))
     for number in range(3 * module.MAX_DOCUMENTS):
         _get(bridge, script_root=f"/{number}")
-    assert len(bridge._documentation._catalog._documents) <= module.MAX_DOCUMENTS
+    assert [root for root, _ in bridge._documentation._catalog._documents] == [
+        f"/{number}" for number in range(2 * module.MAX_DOCUMENTS, 3 * module.MAX_DOCUMENTS)]
+
+
+def test_a_change_of_one_plugin_leaves_the_others_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only what has changed is described anew, and the document is that of a worker that never saw the old one."""
+    made: List[str] = []
+
+    class Part(module._PluginPart):
+        def __init__(self, declared: Any, *taken: Any) -> None:
+            made.append(declared.plugin.name)
+            super().__init__(declared, *taken)
+
+    monkeypatch.setattr(module, "_PluginPart", Part)
+    host = FakeHost(*(PluginConfig(name, "/p", http=HttpPolicy(public_routes=("*",))) for name in ("a", "b", "c")))
+    for name in "abc":
+        host.declare(name, route("/x"))
+    bridge = _bridge(host)
+    _get(bridge)
+    host.declare("b", route("/y"))
+    first = _get(bridge)
+    assert made == ["a", "b", "c", "b"]
+    assert _get(_bridge(host)).body == first.body
+
+
+def test_nothing_is_made_for_who_may_see_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Strangers cannot have the host describe thousands of routes."""
+    bridge = _bridge(_host())
+    monkeypatch.setattr(documentation, "Catalog", None)
+    assert problem(_get(bridge))["status"] == 403
+
+
+@pytest.mark.fault("R16")
+def test_one_thread_makes_it_for_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those that come meanwhile wait for it."""
+    made: List[int] = []
+    asked = threading.Semaphore(0)
+    real = documentation.Catalog
+
+    def slow(*given: Any) -> Any:
+        made.append(1)
+        for _ in range(8):
+            assert asked.acquire(timeout=30)
+        return real(*given)
+
+    bridge = _bridge(_host(), lambda native, plugin, declared: declared.path == "/a" and (asked.release() or True))
+    monkeypatch.setattr(documentation, "Catalog", slow)
+    answers: List[HttpResponse] = []
+    threads = [threading.Thread(target=lambda: answers.append(_get(bridge))) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert len(made) == 1
+    assert len({answer.body for answer in answers}) == 1
+    assert [answer.status for answer in answers] == [200] * 8
+
+
+def test_who_waits_too_long_is_told_to_come_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The document may take long to make; nobody waits for ever, and once it is made nobody waits at all."""
+    monkeypatch.setattr(documentation, "WAIT_SECONDS", 0.01)
+    bridge = _bridge(_host("*"))
+    making = bridge._documentation._making.setdefault(os.getpid(), threading.Lock())
+    with making:
+        refused = _get(bridge)
+    assert (refused.status, refused.header("retry-after")) == (503, "1")
+    assert _get(bridge).status == 200
+    with making:
+        assert _get(bridge).status == 200
 
 
 @pytest.mark.fault("R20")

@@ -11,7 +11,7 @@ from legacy_plugins.config.model import HostConfig, PluginConfig
 from legacy_plugins.config.policies import HttpPolicy, RateLimit
 from legacy_plugins.http import HttpBridge
 from legacy_plugins.http import limits as module
-from legacy_plugins.http.limits import LimitTable, PluginLimits
+from legacy_plugins.http.limits import LimitTable, PluginLimits, limits_of
 from legacy_plugins.http.problems import HttpProblem
 from tests.http.fakes import FakeHost, request, route
 
@@ -244,3 +244,23 @@ def test_the_bridge_goes_by_the_configuration_of_the_moment(monkeypatch: pytest.
     reload(2, 5, URL + "/1")
     assert [visit(), visit()] == [200, 429]
     assert asked == [(URL, "shop", 5)] * 2 + [(URL + "/1", "shop", 5)] * 2
+
+
+@pytest.mark.req("R42")
+def test_all_mounts_of_a_host_count_together() -> None:
+    """A plugin's places and rate are its own, however many bridges lead to it; another host counts for itself."""
+    policy = HttpPolicy(public_routes=("*",), max_concurrency=1, rate_limit=RateLimit(2, 3600))
+    host = FakeHost(PluginConfig("shop", "/p", http=policy))
+    client = host.declare("shop", route())
+    first, second = (HttpBridge(host, mount=mount) for mount in ("/a", "/b"))  # type: ignore[arg-type]
+    inner: List[int] = []
+
+    def visit_the_other(params: Any) -> Any:
+        inner.append(second.handle(request(path="/b/shop/items")).status)
+        return {"body": ""}
+
+    client.answer = visit_the_other
+    assert first.handle(request(path="/a/shop/items")).status == 200
+    assert inner == [503]
+    assert [bridge.handle(request(path=f"{bridge.mount}/shop/items")).status for bridge in (first, second)] == [429] * 2
+    assert limits_of(FakeHost()) is not limits_of(FakeHost())  # type: ignore[arg-type]

@@ -1,6 +1,7 @@
 """The document of all routes: true to what is declared and served, and valid whatever is declared."""
 from __future__ import annotations
 
+import cProfile
 import json
 import re
 from typing import Any, Dict, List, Optional, Tuple
@@ -16,6 +17,7 @@ from legacy_plugins.config.policies import HttpPolicy, RateLimit
 from legacy_plugins.errors import InvalidMessage, PluginCrashed, PluginTimeout, PluginUnavailable, RpcError
 from legacy_plugins.host.lifecycle import PluginState
 from legacy_plugins.http import HttpBridge
+from legacy_plugins.http.openapi import Catalog, PluginDeclarations
 from legacy_plugins.http.paths import path_segments
 from legacy_plugins.http.problems import HttpProblem
 from legacy_plugins.http.validation import BodyValidator
@@ -237,6 +239,23 @@ def test_a_thousand_routes() -> None:
     assert len(set(names)) == len(names) == 4 * 1000
     document["paths"] = dict(list(document["paths"].items())[:20])  # validating all takes half a minute
     _validate(document)
+
+
+@pytest.mark.fault("R16")
+@pytest.mark.parametrize("case", ["one name", "rests"])
+def test_what_a_declaration_costs(case: str) -> None:
+    """In proportion to it, with one name for all routes, or with paths whose rests give way to one another.
+
+    Counted in calls; looking at each name again for the next makes more than twice as many.
+    """
+    paths = ["/" + "/".join(f"{{p{index}}}" for index in range(length)) for length in range(1, 60)]
+    routes = {"one name": [route(f"/r{index}", "GET", "POST", "PUT", name="x") for index in range(800)],
+              "rests": [route(path + rest, "GET", "POST", "PUT") for path in paths for rest in ("", "/{z...}")]}[case]
+    source = (PluginDeclarations(PluginConfig("shop", "/p", http=OPEN), "/api/plugins/shop", tuple(routes)),)
+    profile = cProfile.Profile()
+    catalog = profile.runcall(Catalog, source)
+    assert len(catalog.entries) == len(routes)
+    assert sum(entry.callcount for entry in profile.getstats()) < 1_500_000
 
 
 def test_what_the_host_refuses_fits_the_schema_of_problems() -> None:

@@ -17,8 +17,8 @@ def test_a_request_is_read_whole() -> None:
                              headers={"X-Request-ID": "r-1", "Accept": "a/b"},
                              environ_overrides={"RAW_URI": "/api/x?a=1", "REMOTE_ADDR": "203.0.113.9"})
     native = object()
-    request = wsgi_request(environ, path="/api/x", script_root="/app/", scheme="https", host="example.org",
-                           read_body=io.BytesIO(b"hello").read, native=native)
+    request = wsgi_request(environ, method="post", path="/api/x", script_root="/app/", scheme="https",
+                           host="example.org", read_body=io.BytesIO(b"hello").read, native=native)
     assert (request.method, request.path, request.raw_path, request.script_root) == ("POST", "/api/x", "/api/x?a=1",
                                                                                     "/app")
     assert (request.scheme, request.host, request.client_address) == ("https", "example.org", "203.0.113.9")

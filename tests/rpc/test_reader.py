@@ -224,6 +224,28 @@ def test_a_message_that_does_not_become_complete(talk: Begin) -> None:
     assert heard.ends[0].fault == "message time-out"
 
 
+@pytest.mark.fault("F16")
+def test_handling_a_message_is_not_receiving_it(talk: Begin) -> None:
+    """However long a complete message takes to be handled, which a declaration may, its sender is not blamed."""
+    class Slow(Heard):
+        def on_notification(self, notification: Notification) -> None:
+            super().on_notification(notification)
+            threading.Event().wait(0.6)
+
+    _, heard, far = talk(ConnectionLimits(message_timeout=0.3), handler=Slow())
+    body = b'{"jsonrpc":"2.0","method":"declared"}'
+    head = b"Content-Length: %d\r\n\r\n" % len(body)
+    far.raw(head + body[:9])
+    threading.Event().wait(0.05)  # so that the reader has seen the first part alone
+    far.raw(body[9:])
+    heard.wait(lambda: heard.notifications)
+    far.raw(head + body)
+    heard.wait(lambda: len(heard.notifications) == 2)
+    far.close()
+    heard.wait(lambda: heard.drained)
+    assert [end.fault for end in heard.ends] == [None]
+
+
 def test_interrupting_reads_the_last_words(talk: Begin) -> None:
     """An owner that knows of the end makes the reader handle what has arrived, though the stream stays open."""
     connection, heard, far = talk()

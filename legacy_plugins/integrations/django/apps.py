@@ -31,6 +31,8 @@ def _settings_changed(setting: str, **_facts: Any) -> None:
 
     if setting in (NAME, "BASE_DIR", "MIDDLEWARE"):
         plugins.forget()
+    elif setting.startswith("CSRF_"):
+        plugins.forget_checks()
 
 
 def _request_started(**_facts: Any) -> None:

@@ -8,10 +8,13 @@ from __future__ import annotations
 from typing import Any, Mapping, Optional
 
 from django.conf import settings
+from django.core.exceptions import RequestDataTooBig
 from django.http import HttpRequest, UnreadablePostError
 
 from legacy_plugins.http.problems import HttpProblem
 from legacy_plugins.http.wsgi import content_length
+
+_FORMS = ("application/x-www-form-urlencoded", "multipart/form-data")
 
 
 class RequestBody:
@@ -61,12 +64,15 @@ class RequestBody:
 def keep_form(request: HttpRequest, environ: Mapping[str, Any], limit: int) -> None:
     """Read an upload's form as bytes before Django's CSRF check parses it, which would leave none for the plugin.
 
-    `limit`: no body above so many bytes reaches a plugin anyway, and such a one is not kept. Raises
-    `UnreadablePostError` where the client goes away.
+    `limit`: no body above so many bytes reaches a plugin anyway. Raises `RequestDataTooBig` for such a form, before
+    the check parses it (files to disk), and `UnreadablePostError` where the client goes away.
     """
-    if request.method != "POST" or request.content_type != "multipart/form-data" or request._read_started:
+    if request.method != "POST" or request.content_type not in _FORMS or request._read_started:
         return
     length = content_length(environ)
+    if length is None:
+        return
     allowed = settings.DATA_UPLOAD_MAX_MEMORY_SIZE
-    if length is not None and length <= limit and (allowed is None or length <= allowed):
-        _ = request.body
+    if length > limit or (allowed is not None and length > allowed):
+        raise RequestDataTooBig("the form is larger than any plugin takes")
+    _ = request.body

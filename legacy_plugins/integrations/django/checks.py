@@ -77,7 +77,8 @@ def _urls(project: ProjectPlugins) -> Iterator[CheckMessage]:
     for place in places:
         if place.path is None:
             yield Error(f"plugins cannot be served below {place.pattern!r}, which has variables: their own prefixes "
-                        "are fixed", hint=f"Include them under a fixed prefix: {_INCLUDE}.", id=_id("E004"))
+                        "are fixed", hint=f"Include them under a fixed prefix: {_INCLUDE}. A regular expression begins "
+                        "with ^ and escapes what means more than itself.", id=_id("E004"))
             continue
         for fault in PluginPrefixes(config, place.path.rstrip("/")).faults:
             yield Error(fault, hint="Every `routePrefix` lies below the place where the URLs are included.",

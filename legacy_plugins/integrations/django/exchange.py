@@ -16,7 +16,8 @@ from legacy_plugins.integrations.django.body import RequestBody
 # What Django makes of path bytes that are not UTF-8, and what a client sends who means such an escape itself.
 _ESCAPED_AGAIN = re.compile("%[89A-F][0-9A-F]")
 _MEANT = re.compile("%25[89A-F][0-9A-F]")
-_ORIGIN = re.compile("[A-Za-z][A-Za-z0-9+.-]*://[^/?]*")
+# Its scheme is bounded, and it is looked for at the beginning alone: a search would take quadratic time.
+_ORIGIN = re.compile("[A-Za-z][A-Za-z0-9+.-]{0,30}://[^/?]*")
 _HTTP_1 = ("1.0", "1.1", None)
 
 
@@ -37,7 +38,8 @@ def request_environ(request: HttpRequest) -> Mapping[str, Any]:
 
 def bridge_request(request: HttpRequest, environ: Mapping[str, Any]) -> messages.HttpRequest:
     """The request. A Host that ALLOWED_HOSTS does not have raises here, which Django answers itself (400)."""
-    return wsgi_request(environ, path=_path(request.path_info, request_target(environ)),
+    return wsgi_request(environ, method=request.method or "",
+                        path=_path(request.path_info, request_target(environ)),
                         script_root=environ.get("SCRIPT_NAME", ""), scheme=request.scheme, host=request.get_host(),
                         read_body=RequestBody(request, environ).read, native=request)
 
@@ -52,4 +54,6 @@ def _path(path_info: str, target: Optional[str]) -> str:
 
 def _target_path(target: str) -> str:
     """The path of a request target, which some clients send with an origin before it."""
-    return _ORIGIN.sub("", target.partition("?")[0], 1) if not target.startswith("/") else target.partition("?")[0]
+    path = target.partition("?")[0]
+    origin = _ORIGIN.match(path)
+    return path[origin.end():] if origin is not None else path

@@ -82,7 +82,9 @@ class LegacyPlugins:
             try:
                 return self._made[0]
             except IndexError:
-                self._made.append(self._new())
+                made = self._new()
+                self._made.append(made)
+                self._tell(made)
 
     @property
     def host(self) -> PluginHost:
@@ -102,11 +104,6 @@ class LegacyPlugins:
     def __iter__(self) -> Iterator[str]:
         return iter(self.host)
 
-    @property
-    def authorized_by(self) -> Optional[Authorize]:
-        """The hook that was registered, if any; for the integration's own parts."""
-        return self._authorize
-
     def start_eagerly(self) -> None:
         """A request has come: start the plugins at the first one of this process, where the settings say so."""
         if self._served_in == os.getpid():
@@ -118,11 +115,23 @@ class LegacyPlugins:
         except Exception:  # noqa: BLE001 - the request may have nothing to do with plugins
             _log.exception("the plugins could not be started at this process's first request")
 
+    def forget_checks(self) -> None:
+        """A setting of Django's check for forged requests has changed: make it anew."""
+        for project in self._made:
+            project.forget_check()
+
     def forget(self) -> None:
         """The settings have changed: stop the plugins of the old ones. New ones are made when they are asked for."""
         made, self._made, self._served_in = self._made, [], None
         for project in made:
             project.host.stop()
+
+    def _tell(self, made: ProjectPlugins) -> None:
+        """Register with new plugins what another thread registered while they were made."""
+        for name, function in list(self._services):
+            made.serve(name, function)
+        if self._authorize is not None:
+            made.set_authorize(self._authorize)
 
     def _new(self) -> ProjectPlugins:
         if not apps.is_installed(_APP):

@@ -12,10 +12,8 @@ from legacy_plugins.host import PluginHost
 from legacy_plugins.http import Authorize, HttpBridge
 from legacy_plugins.integrations.django.connections import with_fresh_connections
 from legacy_plugins.integrations.django.csrf import protected
+from legacy_plugins.integrations.django.mounts import mounts
 from legacy_plugins.integrations.django.settings import PluginSettings, make_host, named_hook, read_settings
-
-#: Places where plugins can be served: an include for each, and one more for each language of `i18n_patterns`.
-MOST_MOUNTS = 256
 
 
 class ProjectPlugins:
@@ -48,10 +46,11 @@ class ProjectPlugins:
         """What serves the plugins below a path; raises `ConfigError` where they cannot be served there."""
         bridge = self._bridges.get(mount)
         if bridge is None:
-            if len(self._bridges) >= MOST_MOUNTS:
-                raise ImproperlyConfigured(f"plugins cannot be served below a variable prefix ({mount!r}, and "
-                                           f"{MOST_MOUNTS} others before): include their URLs under a fixed one")
-            bridge = self._bridges.setdefault(mount, HttpBridge(self.host, mount=mount, authorize=self.hook()))
+            if mount not in {place.path.rstrip("/") for place in mounts() if place.path is not None}:
+                raise ImproperlyConfigured(f"plugins cannot be served below {mount!r}, which is a variable prefix: "
+                                           "include their URLs under a fixed one; `manage.py check` says which it is")
+            bridge = self._bridges.setdefault(mount, HttpBridge(self.host, mount=mount))
+            bridge.authorize = self.hook()  # now: one that is registered meanwhile finds the bridge
         return bridge
 
     def behind_csrf(self, view: Callable[..., Any]) -> Callable[..., Any]:
@@ -59,6 +58,10 @@ class ProjectPlugins:
         if self._protected is None:
             self._protected = protected(view)
         return self._protected
+
+    def forget_check(self) -> None:
+        """It keeps some of the settings it was made under."""
+        self._protected = None
 
     @property
     def largest_body(self) -> int:

@@ -41,11 +41,17 @@ class SignalRelay:
         self._payload = payload
         self._on_commit = on_commit
         self._host = host
-        signal.connect(self.receive, weak=False, **({} if sender is None else {"sender": sender}))
 
-    def receive(self, sender: Any = None, **facts: Any) -> None:
+        def receive(*given: Any, **facts: Any) -> None:  # no name of its own that a keyword argument could take
+            if isinstance(signal, DjangoSignal):  # it sends itself along, and its sender by name
+                del facts["signal"]
+                given = (facts.pop("sender", None),)
+            self._receive(given[0] if given else None, facts)
+
+        signal.connect(receive, weak=False, **({} if sender is None else {"sender": sender}))
+
+    def _receive(self, sender: Any, facts: Dict[str, Any]) -> None:
         """The signal is sent."""
-        facts.pop("signal", None)  # Django's adds itself
         if self._on_commit:
             self._send_on_commit(sender, facts)
         else:

@@ -5,6 +5,8 @@ Owns everything in which werkzeug's view of a request differs from the bridge's.
 from __future__ import annotations
 
 import functools
+import io
+from dataclasses import replace
 from typing import Any, Callable, Optional
 from urllib.parse import urlencode
 
@@ -14,16 +16,22 @@ from werkzeug.exceptions import ClientDisconnected
 from werkzeug.utils import send_file
 
 from legacy_plugins.http import HttpRequest, HttpResponse
+from legacy_plugins.http.problems import HttpProblem
 from legacy_plugins.http.sending import file_environ, sent_file
 from legacy_plugins.http.wsgi import text, wsgi_request
+
+_FORM = "application/x-www-form-urlencoded"
 
 
 def bridge_request() -> HttpRequest:
     """The current request. The path is decoded here, since `request.path` hides a doubled slash at its start."""
     native = _native()
     environ = native.environ
-    return wsgi_request(environ, path=text(environ.get("PATH_INFO", "")), script_root=native.root_path,
-                        scheme=native.scheme, host=native.host, read_body=_body_reader(native), native=native)
+    form = _encoded_form(native)
+    made = wsgi_request(environ, method=native.method, path=text(environ.get("PATH_INFO", "")),
+                        script_root=native.root_path, scheme=native.scheme, host=native.host,
+                        read_body=_body_reader(native) if form is None else io.BytesIO(form).read, native=native)
+    return made if form is None else replace(made, content_length=len(form))
 
 
 def _native() -> Request:
@@ -34,7 +42,7 @@ def _native() -> Request:
 
 
 def _body_reader(native: Request) -> Callable[[int], bytes]:
-    """A function that reads the request's body, which a hook of the application may have read before.
+    """A function that reads the request's body, which a hook may have read before and kept (`request.get_data()`).
 
     The stream itself is touched at the first reading: werkzeug refuses a body over MAX_CONTENT_LENGTH there (413).
     """
@@ -42,7 +50,11 @@ def _body_reader(native: Request) -> Callable[[int], bytes]:
 
     def read(size: int) -> bytes:
         nonlocal position
-        known = _body_read_before(native)
+        known = _kept_body(native)
+        if known is None and _is_parsed(native):
+            raise HttpProblem(500, "the request's body is gone",
+                              reason="the application or its authorize hook has read request.form or request.files, "
+                                     "which takes the bytes away; call request.get_data() before, which keeps them")
         if known is None:
             try:
                 return native.stream.read(size)
@@ -55,14 +67,25 @@ def _body_reader(native: Request) -> Callable[[int], bytes]:
     return read
 
 
-def _body_read_before(native: Request) -> Optional[bytes]:
-    """The body where it is no longer in the stream: kept by `get_data`, or parsed as a form, as CSRF checks do."""
-    cached = getattr(native, "_cached_data", None)
-    if cached is not None:
-        return bytes(cached)
-    if "form" in vars(native) and native.mimetype == "application/x-www-form-urlencoded":
-        return urlencode(list(native.form.items(multi=True))).encode("ascii")
-    return None
+def _kept_body(native: Request) -> Optional[bytes]:
+    """The body where `get_data` or `get_json` kept it."""
+    cached: Optional[bytes] = getattr(native, "_cached_data", None)
+    return cached
+
+
+def _is_parsed(native: Request) -> bool:
+    """Whether werkzeug has made the body's bytes into a form."""
+    return "form" in vars(native) and native.mimetype in (_FORM, "multipart/form-data")
+
+
+def _encoded_form(native: Request) -> Optional[bytes]:
+    """A form that was parsed before the view, as CSRF checks do, encoded anew; None for any other body.
+
+    It means the same and may have another length, which the bridge is told.
+    """
+    if native.mimetype != _FORM or not _is_parsed(native) or _kept_body(native):
+        return None
+    return urlencode(list(native.form.items(multi=True))).encode("ascii")
 
 
 def flask_response(answer: HttpResponse) -> Response:

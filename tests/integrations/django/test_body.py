@@ -39,7 +39,7 @@ def test_a_body_that_is_too_large_for_the_csrf_check_too(make_site: MakeSite, co
     """Whoever finds out first refuses it: the form's length, the form, the token; no limit is a server's error."""
     site = make_site(http=replace(OPEN, max_body_bytes=100), DATA_UPLOAD_MAX_MEMORY_SIZE=50, csrf=True)
     site.client.cookies["csrftoken"] = "a" * 32
-    expected = {"application/x-www-form-urlencoded": 413, MULTIPART: 403, "application/json": 403}
+    expected = {"application/x-www-form-urlencoded": 413, MULTIPART: 413, "application/json": 403}
     assert site.send(ITEMS, "POST", b"x" * size, content_type).status_code == expected[content_type]
     assert site.host.calls == []
 
@@ -103,6 +103,24 @@ def test_an_upload_survives_the_csrf_check(make_site: MakeSite) -> None:
     assert site.send(ITEMS, "POST", form, MULTIPART).status_code == 200
     assert site.host.calls[0].params["bodyEncoding"] == "base64"
     assert site.send(ITEMS, "POST", form.replace(b"a" * 32, b"b" * 32), MULTIPART).status_code == 403
+
+
+@pytest.mark.fault("R5")
+@pytest.mark.parametrize("content_type", [MULTIPART, "application/x-www-form-urlencoded"])
+def test_a_form_over_the_limit_is_not_parsed(make_site: MakeSite, content_type: str) -> None:
+    """No byte of it is read (that would be an error here): a check for its token would write it to disk."""
+    make_site(http=replace(OPEN, max_body_bytes=100), csrf=True, DATA_UPLOAD_MAX_MEMORY_SIZE=None)
+    environ = create_environ(ITEMS, method="POST", content_type=content_type,
+                             headers={"Cookie": "csrftoken=" + "a" * 32})
+    environ.update({"wsgi.input": _Unread(), "CONTENT_LENGTH": "101"})
+    assert run_wsgi_app(WSGIHandler(), environ)[1].startswith("413")
+
+
+class _Unread(io.RawIOBase):
+    """A stream that nobody may read."""
+
+    def read(self, size: int = -1) -> bytes:
+        raise AssertionError("it was read")
 
 
 class _Broken(io.RawIOBase):

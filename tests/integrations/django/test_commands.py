@@ -10,6 +10,7 @@ from django.core.management import CommandError, call_command
 from django.test import override_settings
 from django.urls import include, path
 
+from legacy_plugins.errors import PluginUnavailable
 from legacy_plugins.host import PluginState
 from legacy_plugins.integrations.django import plugins
 from tests.integrations.django.conftest import URLS
@@ -63,6 +64,20 @@ def test_list_and_check() -> None:
 def test_a_good_project_passes_the_check() -> None:
     """Exit code 0 where all enabled plugins are ready."""
     assert _run("check").exit_code == 0
+
+
+def test_the_process_has_its_plugins_as_before(project: Any) -> None:
+    """A command inside a process that serves leaves what runs running, and what was never used to its first use."""
+    assert _run("list").exit_code == 0
+    assert project["shop"].request("shop/add", [1, 2]) == 3
+    pid = project.host.status()[0].pid
+    call_command("plugins", "check", stdout=io.StringIO())
+    assert project["shop"].request("shop/add", [1, 2]) == 3
+    assert project.host.status()[0].pid == pid
+    project.host.stop()
+    _run("list")
+    with pytest.raises(PluginUnavailable):
+        project["shop"].request("shop/add", [1, 2])
 
 
 @pytest.mark.parametrize(("patterns", "expected"), [
@@ -126,3 +141,10 @@ def test_faulty_settings() -> None:
         call_command("plugins", "check", stdout=io.StringIO())
     assert all(word in str(caught.value) for word in ("'CONFG'", "'now'", "CONFIG"))
     assert caught.value.returncode == 1
+
+
+def test_a_request_over_https_where_the_project_insists(config: Dict[str, Any]) -> None:
+    """With SECURE_SSL_REDIRECT any other request would only be told to come back."""
+    with override_settings(LEGACY_PLUGINS={"CONFIG": config}, ROOT_URLCONF=(path("api/plugins/", include(URLS)),),
+                           SECURE_SSL_REDIRECT=True, MIDDLEWARE=["django.middleware.security.SecurityMiddleware"]):
+        assert _run("request", "GET", "/api/plugins/shop/items/4").output.startswith("200 OK")

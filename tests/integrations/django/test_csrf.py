@@ -3,9 +3,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import django
 import pytest
 from django.http import HttpResponse
 from django.middleware.csrf import CsrfViewMiddleware
+from django.test import override_settings
 
 from tests.integrations.django.conftest import MakeSite
 
@@ -58,3 +60,18 @@ def test_the_projects_own_check_counts(make_site: MakeSite) -> None:
     site = make_site(csrf=True, MIDDLEWARE=[f"{__name__}.Stricter"])
     assert site.send(ITEMS, "POST").status_code == 418
     assert site.send(ITEMS, "POST", HTTP_X_WORD="please").status_code == 200
+
+
+def test_changed_settings_of_the_check_count(make_site: MakeSite) -> None:
+    """Django's middleware keeps some of them; a test that overrides one gets another, on the same host."""
+    from legacy_plugins.integrations.django import plugins
+
+    site = make_site(csrf=True)
+    site.client.cookies["csrftoken"] = TOKEN
+    extra = {"HTTP_X_CSRFTOKEN": TOKEN, "HTTP_ORIGIN": "https://other.example", "HTTP_REFERER": "https://other.example/"}
+    assert site.send(ITEMS, "POST", secure=True, **extra).status_code == 403
+    host = plugins.host
+    trusted = ["https://other.example"] if django.VERSION >= (4, 0) else ["other.example"]
+    with override_settings(CSRF_TRUSTED_ORIGINS=trusted):
+        assert site.send(ITEMS, "POST", secure=True, **extra).status_code == 200
+    assert plugins.host is host

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import io
 import json
+import time
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ from asgiref.sync import async_to_sync
 from django.core.handlers.asgi import ASGIRequest
 from django.test import AsyncClient
 
-from legacy_plugins.integrations.django.exchange import bridge_request, request_environ
+from legacy_plugins.integrations.django.exchange import _path, bridge_request, request_environ
 from tests.integrations.django.conftest import MakeSite
 
 
@@ -46,3 +47,32 @@ def test_what_asgi_tells_of_a_request(version: str, fields: Any, length: Any) ->
     assert (request.raw_path, request.query, request.content_length) == ("/x/%C3%A9%2Fy", {"a": ["\u00e9"]}, length)
     assert (request.script_root, request.host, request.native) == ("/app", "localhost", native)
     assert request.read_body(9) == b"hello"
+
+
+@pytest.mark.fault("R3")
+@pytest.mark.parametrize("target", ["a" * 256_000 + ":/x%FF", "http://example.org/x%FF", "x%FF", "/x%FF"])
+def test_a_long_target_costs_no_time(target: str) -> None:
+    """An origin is looked for at the target's beginning alone; searching so long a one took more than a minute."""
+    begun = time.process_time()
+    assert _path("/x%FF", target) == "/x\ufffd"
+    assert time.process_time() - begun < 5
+
+
+class Overriding:
+    """A middleware that lets a header decide on the method."""
+
+    def __init__(self, get_response: Any) -> None:
+        self._get_response = get_response
+
+    def __call__(self, request: Any) -> Any:
+        """Override, and go on."""
+        request.method = request.META.get("HTTP_X_HTTP_METHOD_OVERRIDE", request.method)
+        return self._get_response(request)
+
+
+@pytest.mark.fault("R18")
+def test_the_method_is_the_one_that_the_checks_see(make_site: MakeSite) -> None:
+    """What passed the check for forged requests as a GET reaches the plugin as a GET, not as the POST that it was."""
+    site = make_site(csrf=True, MIDDLEWARE=[f"{__name__}.Overriding"])
+    assert site.send("/api/plugins/shop/items", "POST", HTTP_X_HTTP_METHOD_OVERRIDE="GET").status_code == 200
+    assert site.host.calls[0].params["method"] == "GET"

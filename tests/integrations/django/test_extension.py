@@ -18,6 +18,7 @@ from legacy_plugins.host import PluginState
 from legacy_plugins.host.lookup import find_host
 from legacy_plugins.integrations.django.extension import LegacyPlugins
 from legacy_plugins.testing import fake_plugin
+from tests.integrations.django.conftest import URLS
 
 ITEM = "/api/plugins/shop/items/4"
 
@@ -94,6 +95,30 @@ def test_registrations_after_the_first_use_count_too(project: Any, config: Dict[
             assert Client().get(ITEM).status_code == status
             assert project["shop"].request("shop/ask") == "app"
         project._authorize = None
+
+
+def test_registrations_while_the_host_is_made(config: Dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A module that registers is imported by one thread while another serves the first request: both are kept."""
+    from legacy_plugins.integrations.django import extension
+
+    project = LegacyPlugins()
+
+    class Late(extension.ProjectPlugins):
+        def __init__(self, *args: Any) -> None:
+            super().__init__(*args)
+            project.authorize(allow)
+            project.service("app/late")(allow)
+
+    monkeypatch.setattr(extension, "ProjectPlugins", Late)
+    with override_settings(LEGACY_PLUGINS={"CONFIG": config}, ROOT_URLCONF=(path("api/plugins/", include(URLS)),)):
+        assert project.project.hook() is allow
+        assert project.project.bridge("/api/plugins").authorize is allow
+        assert "app/late" in project.host._services
+
+
+def allow(*_args: Any) -> bool:
+    """A hook, and a service."""
+    return True
 
 
 @pytest.mark.parametrize(("start", "expected"), [("lazy", PluginState.STOPPED), ("eager", PluginState.READY)])

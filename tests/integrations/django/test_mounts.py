@@ -18,6 +18,10 @@ from tests.integrations.django.conftest import URLS
     ([re_path(r"^api\.v1/", include(URLS)), path("other/", include((URLS, "legacy_plugins"), namespace="two"))],
      ["/api.v1", "/other"]),
     ([path("<slug:x>/", include(URLS))], [None]), ([re_path("^(?:a|b)/", include(URLS))], [None]),
+    ([path("api:v1/", include(URLS)), path("@c++/a.b", include(URLS))], ["/api:v1", "/@c++/a.b"]),
+    ([re_path("api/", include(URLS)), re_path("", include(URLS))], [None, "/"]),
+    ([re_path(pattern, include(URLS)) for pattern in ("^api.v1/", r"^a\d/", "^a|b/")], [None] * 3),
+    ([path("a/", include([re_path("b/", include(URLS)), re_path(r"^b\+/", include(URLS))]))], [None, "/a/b+"]),
     (i18n_patterns(path("plugins/", include(URLS))), ["/en-us/plugins"]),
 ])
 def test_places(patterns: List[Any], expected: List[Any]) -> None:

@@ -62,6 +62,15 @@ def test_payloads(relay: Any, heard: Heard, more: Dict[str, Any], expected: Any,
     assert heard == [("Changed", expected)] * 2
 
 
+def test_any_keyword_argument_is_payload(relay: Any, heard: Heard) -> None:
+    """Names that the relay or Django uses itself too: nothing is left out, and nothing raised into the send."""
+    signal, facts = Namespace().signal("Changed"), {"signal": "red", "lane": 1, "given": 2}
+    relay(signal)
+    signal.send(None, **facts)
+    signal.send(**facts)
+    assert heard == [("Changed", facts)] * 2
+
+
 def test_a_model_signal(relay: Any, heard: Heard) -> None:
     """`post_save` of one model tells its instance to the payload's function, without Django's own `signal`."""
     from django.contrib.auth.models import Group, Permission

@@ -5,9 +5,10 @@ import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, List, Tuple
+from urllib.parse import parse_qsl
 
 import pytest
-from flask import Blueprint, Flask, g, redirect, request
+from flask import Blueprint, Flask, Request, g, redirect, request
 from flask.testing import FlaskClient
 from werkzeug.exceptions import RequestEntityTooLarge
 from werkzeug.test import create_environ, run_wsgi_app
@@ -209,6 +210,64 @@ def test_a_hook_may_have_read_the_body(hook: str, content_type: str, data: bytes
                  content_type=content_type).status_code == 200
     body = host.calls[0].params["body"]
     assert body == (json.loads(data) if content_type == "application/json" else data.decode())
+
+
+@pytest.mark.req("R22")
+@pytest.mark.parametrize("data", ["note=caf\u00e9&amount=100", "name=O'Neil(x)&q=1", "a=%20b", "a=%7Ex", "a=1&&b=2"])
+def test_a_form_that_was_read_is_whole(data: str) -> None:
+    """Its encoding may have another length than the client's; it means the same, to the last field."""
+    app, host, _ = _app()
+    app.before_request(lambda: request.form.get("none"))
+    assert _open(app.test_client(), "/api/plugins/shop/items", "POST", data=data.encode(),
+                 content_type="application/x-www-form-urlencoded").status_code == 200
+    assert parse_qsl(host.calls[0].params["body"]) == parse_qsl(data)
+
+
+@pytest.mark.req("R22")
+@pytest.mark.parametrize(("where", "content_type"), [
+    ("hook", "multipart/form-data; boundary=x"), ("authorize", "multipart/form-data; boundary=x"),
+    ("authorize", "application/x-www-form-urlencoded"),
+])
+def test_a_form_whose_bytes_are_gone(where: str, content_type: str, caplog: pytest.LogCaptureFixture) -> None:
+    """500, and the log says what to do, which helps; the plugin does not get half a body."""
+    keep = False
+
+    def look(*_args: Any) -> Any:
+        if keep:
+            request.get_data()
+        return None if request.form.get("none") else {}
+
+    app, host, _ = _app(authorize=look if where == "authorize" else None,
+                        http=HttpPolicy() if where == "authorize" else OPEN)
+    if where == "hook":
+        app.before_request(lambda: (look(), None)[1])
+    part = b'--x\r\nContent-Disposition: form-data; name="a"\r\n\r\n1\r\n--x--\r\n'
+    facts = {"data": part if content_type.startswith("multipart") else b"a=1", "content_type": content_type}
+    assert _open(app.test_client(), "/api/plugins/shop/items", "POST", **facts).status_code == 500
+    assert "request.get_data()" in caplog.text
+    assert host.calls == []
+    keep = True
+    assert _open(app.test_client(), "/api/plugins/shop/items", "POST", **facts).status_code == 200
+    assert len(host.calls) == 1
+
+
+def test_the_method_is_the_one_that_the_hooks_see() -> None:
+    """A request class that overrides it decides for the plugin too."""
+    seen = []
+
+    class Overridden(Request):
+        @property
+        def method(self) -> str:  # type: ignore[override]
+            return self.headers.get("X-HTTP-Method-Override") or "POST"
+
+        @method.setter
+        def method(self, value: str) -> None:
+            """What the environ says counts for nothing."""
+
+    app, host, _ = _app(http=HttpPolicy(), authorize=lambda native, *_: seen.append(native.method) or {})
+    app.request_class = Overridden
+    response = _open(app.test_client(), "/api/plugins/shop/items", "POST", headers={"X-HTTP-Method-Override": "GET"})
+    assert (response.status_code, seen, host.calls[0].params["method"]) == (200, ["GET"], "GET")
 
 
 @pytest.mark.req("R23")

@@ -40,6 +40,18 @@ def test_list(app: Flask) -> None:
         ("shop", "ready", "1.0"), ("broken", "failed", ""), ("idle", "disabled", "")]
 
 
+def test_the_process_has_its_plugins_as_before(config: Dict[str, Any], apps: List[Flask]) -> None:
+    """A command inside a process that serves leaves what runs running, and what was never used to its first use."""
+    app = Flask("app")
+    plugins = LegacyPlugins(app, config=config)
+    apps.append(app)
+    assert _run(app, "list").exit_code == 0
+    with app.app_context():
+        assert plugins["shop"].request("shop/add", [1, 2]) == 3
+        app.test_cli_runner().invoke(args=["plugins", "check"])
+        assert plugins["shop"].request("shop/add", [1, 2]) == 3
+
+
 def test_tables_have_a_head_and_no_rows_say_so(config: Dict[str, Any], apps: List[Flask]) -> None:
     """Columns are aligned under their names; an empty table is the word "none"."""
     app = Flask("app")

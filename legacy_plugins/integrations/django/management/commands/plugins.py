@@ -64,7 +64,7 @@ class Command(BaseCommand):
 
 def _request(options: Dict[str, Any]) -> commands.Answer:
     return commands.request(plugins.host, _Application(), options["method"], options["path"], data=options["data"],
-                            headers=options["headers"], base_url=f"http://{_host()}/")
+                            headers=options["headers"], base_url=f"{'https' if settings.SECURE_SSL_REDIRECT else 'http'}://{_host()}/")
 
 
 _ACTIONS: Dict[str, Callable[[Dict[str, Any]], commands.Answer]] = {
