@@ -102,6 +102,7 @@ def test_call(app: Flask) -> None:
     assert _run(app, "call", "shop", "x", "{").exit_code == 2
 
 
+@pytest.mark.filterwarnings("ignore:pkg_resources is deprecated", "ignore:Deprecated call to `pkg_res")  # Flask 2.0
 @pytest.mark.parametrize("command", [("plugins", "check"), ("plugins", "list", "--json"), ("routes",)])
 def test_faults_of_the_configuration(command: Any) -> None:
     """All of them as text and exit code 1, where an application's factory fails with them; never a traceback."""
