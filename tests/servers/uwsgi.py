@@ -52,7 +52,8 @@ def scenarios(mode: str) -> List[Scenario]:
     """What is done to uWSGI in a mode. SIGINT cuts requests off, and so does the end of their worker."""
     return [
         first_request, four_workers, plugin_crash, worker_kill, timed_out(harakiri=2),
-        recycled(max_requests=40, min_worker_lifetime=1), reloaded(signal.SIGHUP),
+        # A master that is told to stop while it sleeps over a respawn waits for workers that are gone: uWSGI's own.
+        recycled(max_requests=40, min_worker_lifetime=1, forkbomb_delay=0), reloaded(signal.SIGHUP),
         stopped("graceful stop", signal.SIGTERM), stopped("quick stop", signal.SIGINT, "cut"), main_killed(),
         *([] if mode == "lazy-apps" else [used_before_fork()])]
 
