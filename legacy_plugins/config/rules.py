@@ -20,13 +20,13 @@ from legacy_plugins.schemas.bodies import check_body_schema
 
 #: Where the library mounts plugins unless an application says otherwise.
 DEFAULT_MOUNT = "/api/plugins"
-# RFC 9110, section 7.6.1: these belong to one connection, and no edge passes them on.
-_HOP_BY_HOP = frozenset([
+#: Fields of one connection (RFC 9110, section 7.6.1): never passed on in either direction.
+HOP_BY_HOP = frozenset([
     "connection", "keep-alive", "proxy-authenticate", "proxy-authorization", "proxy-connection", "te", "trailer",
     "transfer-encoding", "upgrade",
 ])
-# What the server or the library says about an answer itself.
-_SET_BY_HOST = frozenset(["content-length", "date", "server", "x-content-type-options", "x-request-id"])
+#: What the server, the framework or the library says about an answer itself.
+SET_BY_HOST = frozenset(["content-length", "date", "server", "x-content-type-options", "x-request-id"])
 
 
 def check_rules(document: Document, environ: Mapping[str, str]) -> None:
@@ -151,11 +151,11 @@ class _PluginRules:
 
 def _is_never_forwarded(header: str) -> bool:
     """Fields of one connection, identities that only the host states, and names that WSGI confuses with others."""
-    return header in _HOP_BY_HOP or header.startswith("x-plugin-") or "_" in header
+    return header in HOP_BY_HOP or header.startswith("x-plugin-") or "_" in header
 
 
 def _is_never_answered(header: str) -> bool:
-    return header in _HOP_BY_HOP or header in _SET_BY_HOST
+    return header in HOP_BY_HOP or header in SET_BY_HOST
 
 
 def _is_whole(route: Optional[Mapping[str, Any]]) -> bool:

@@ -6,9 +6,6 @@ from typing import Callable, Optional, Tuple
 
 from legacy_plugins.protocol.handshake import RouteDeclaration
 
-#: Where plugins' routes are mounted unless the application says otherwise.
-DEFAULT_MOUNT = "/api/plugins"
-
 
 @dataclass(frozen=True)
 class PluginRoute:

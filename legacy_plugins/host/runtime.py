@@ -11,6 +11,7 @@ from typing import Any, Callable, Dict, List, Mapping, Optional, Tuple
 
 from legacy_plugins.config.doubts import doubts
 from legacy_plugins.config.model import HostConfig, PluginConfig
+from legacy_plugins.config.rules import DEFAULT_MOUNT
 from legacy_plugins.errors import UnknownPlugin
 from legacy_plugins.host.departures import CommonStop
 from legacy_plugins.host.exit import stop_at_exit
@@ -20,7 +21,7 @@ from legacy_plugins.host.notices import Notices
 from legacy_plugins.host.orphans import shared_guard
 from legacy_plugins.host.plugin import SupervisedPlugin
 from legacy_plugins.host.reload import Reload, ReloadReport
-from legacy_plugins.host.routes import DEFAULT_MOUNT, PluginRoute, RouteSnapshot
+from legacy_plugins.host.routes import PluginRoute, RouteSnapshot
 from legacy_plugins.host.services import Service
 from legacy_plugins.host.surroundings import Surroundings
 from legacy_plugins.host.thread_support import start_supervision, warn_without_threads

@@ -15,6 +15,9 @@ from legacy_plugins.http.messages import HttpRequest
 from legacy_plugins.http.problems import HttpProblem
 from legacy_plugins.protocol.codec import MAX_DEPTH, JsonCodec, check_structure
 
+#: The methods that mean nothing without a body; the schema of a route that also has others is not asked of those.
+METHODS_WITH_BODY = ("POST", "PUT", "PATCH")
+
 _CHUNK = 65536
 _LENGTH = re.compile(r"[0-9]+\Z")
 _JSON = frozenset({"application/json", "text/json"})

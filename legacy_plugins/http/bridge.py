@@ -15,7 +15,7 @@ from legacy_plugins.errors import ConfigError, PluginCrashed, PluginError, Plugi
 from legacy_plugins.host.lifecycle import PluginState
 from legacy_plugins.host.log_lines import Redactor
 from legacy_plugins.http.access import Authorize, admitted
-from legacy_plugins.http.bodies import Body, decode_body, read_body
+from legacy_plugins.http.bodies import METHODS_WITH_BODY, Body, decode_body, read_body
 from legacy_plugins.http.circuit import circuit_of
 from legacy_plugins.http.disconnection import awaited
 from legacy_plugins.http.documentation import RouteDocumentation
@@ -41,8 +41,6 @@ logger = logging.getLogger("legacy_plugins.http")
 _METHODS = frozenset((*HTTP_METHODS, "OPTIONS"))
 # Characters of a reason that are looked at for secrets: more than are logged, and no more than takes a moment.
 _MAX_REASON = 4000
-# The methods that mean nothing without a body; the schema of a route that also has others is not asked of those.
-_WITH_BODY = ("POST", "PUT", "PATCH")
 
 
 class _Visit:
@@ -216,7 +214,7 @@ def _body(visit: _Visit, located: Located, match: Match) -> Body:
     body = decode_body(visit.request, data, needs_json=validator is not None)
     if validator is not None and body.encoding is not None:
         validator.check(body.value, body.size)
-    elif validator is not None and match.method in _WITH_BODY:
+    elif validator is not None and match.method in METHODS_WITH_BODY:
         raise HttpProblem(400, "this route takes a JSON body", faults=[{"pointer": "", "detail": "there is no body"}])
     return body
 

@@ -7,22 +7,17 @@ not protect the answer: some servers have sent a CR LF inside a *name* as it was
 from __future__ import annotations
 
 import re
-from typing import Any, Collection, Dict, FrozenSet, List, Mapping, Set, Tuple
+from typing import Any, Collection, Dict, List, Mapping, Set, Tuple
 
+from legacy_plugins.config.rules import HOP_BY_HOP, SET_BY_HOST
 from legacy_plugins.http.messages import HeaderList
 from legacy_plugins.http.problems import HttpProblem, bad_answer
 
-#: Fields of one connection: never passed on in either direction.
-HOP_BY_HOP: FrozenSet[str] = frozenset({
-    "connection", "keep-alive", "proxy-authenticate", "proxy-authorization", "proxy-connection", "te", "trailer",
-    "transfer-encoding", "upgrade",
-})
 #: Bounds on the header fields of one answer.
 MAX_FIELDS = 64
 MAX_HEADER_BYTES = 16_384
 
-# What the server or the framework states about an answer itself.
-_OURS = HOP_BY_HOP | {"content-length", "date", "server", "x-content-type-options", "x-request-id"}
+_OURS = HOP_BY_HOP | SET_BY_HOST
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+\Z")  # RFC 9110, section 5.6.2
 _VALUE = re.compile("[\t\x20-\x7e\xa0-\xff]*\\Z")  # section 5.5, without the C1 controls
 _CONTROL = re.compile("[\x00-\x08\x0a-\x1f\x7f]")  # not allowed by section 5.5

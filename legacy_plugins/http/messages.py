@@ -10,8 +10,8 @@ from typing import Any, Callable, List, Mapping, Optional, Sequence, Tuple
 #: Header fields in order; a name may occur more than once.
 HeaderList = Sequence[Tuple[str, str]]
 
-# Answers that never have a body (RFC 9110, sections 15.3.5 and 15.4.5).
-_BODILESS = (204, 304)
+#: Answers that never have a body (RFC 9110, sections 15.3.5 and 15.4.5).
+BODILESS = (204, 304)
 # A body of no bytes, which is stated (section 15.3.6); servers do not know that.
 _RESET_CONTENT = 205
 
@@ -68,7 +68,7 @@ class HttpResponse:
         A file's length is the framework's to say, since it depends on ranges and conditions.
         """
         identified = (*self.headers, ("X-Request-ID", request_id))
-        if self.status in _BODILESS:
+        if self.status in BODILESS:
             return HttpResponse(self.status, identified)
         if self.status == _RESET_CONTENT:
             return HttpResponse(self.status, (*identified, ("Content-Length", "0")))

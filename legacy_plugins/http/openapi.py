@@ -16,6 +16,7 @@ from typing import AbstractSet, Any, Dict, List, Mapping, NamedTuple, Optional, 
 from urllib.parse import quote
 
 from legacy_plugins.config.model import PluginConfig
+from legacy_plugins.http.bodies import METHODS_WITH_BODY
 from legacy_plugins.http.openapi_parts import SCHEMAS, embedded_schema, refusals, shared_components
 from legacy_plugins.http.paths import Segments
 from legacy_plugins.http.routes import PluginRoutes
@@ -34,7 +35,6 @@ _IN_SEGMENT = "!$&'()*+,;=:@~"
 _TEXT = r"[^/\\\u0000-\u001f\u007f-\u009f\ufffd]+"
 _SEGMENT = (r"^(?!\.{0,2}(?:;|$))(?![^/]*%(?:2[EFef5]|5[Cc]|[01][0-9A-Fa-f]|7[Ff]))" + _TEXT + "$")
 _REST = f"^{_TEXT}(?:/{_TEXT})*$"
-_WITH_BODY = ("POST", "PUT", "PATCH")
 _OPEN, _GUARDED = ("400", "404", "502", "503", "504"), ("401", "403")
 
 
@@ -287,7 +287,7 @@ def _parameters(segments: Sequence[str]) -> List[Dict[str, Any]]:
 def _request_body(method: str, schema_key: Optional[str]) -> Dict[str, Any]:
     if schema_key is None:
         return {"description": "Whatever the plugin takes.", "content": {"*/*": {}}}
-    return {"required": method in _WITH_BODY, "content": {"application/json": {"schema": {
+    return {"required": method in METHODS_WITH_BODY, "content": {"application/json": {"schema": {
         "$ref": SCHEMAS + schema_key}}}}
 
 

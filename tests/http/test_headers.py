@@ -4,7 +4,8 @@ from __future__ import annotations
 import pytest
 
 from legacy_plugins.config.policies import FORWARD_HEADERS, HttpPolicy
-from legacy_plugins.http.headers import HOP_BY_HOP, forwarded
+from legacy_plugins.config.rules import HOP_BY_HOP
+from legacy_plugins.http.headers import forwarded
 from legacy_plugins.http.problems import HttpProblem
 
 

@@ -20,7 +20,6 @@ from legacy_plugins.http.identity import request_id
 from legacy_plugins.http.problems import PROBLEM_JSON, HttpProblem, problem_response
 from legacy_plugins.http.sending import file_environ, sent_file
 
-_BODILESS = (204, 304)
 _PARTIAL = 206
 
 
@@ -34,7 +33,7 @@ def django_response(request: HttpRequest, answer: messages.HttpResponse) -> Http
     del response.headers["Content-Type"]  # Django put its default there
     for name, value in answer.headers:
         _add(response, name, value)
-    if answer.status in _BODILESS:
+    if answer.status in messages.BODILESS:
         response.settled = frozenset({"content-length"})
     # Said in the log already, with the reason; Django would say it again, as an error, and mail it to the admins.
     response._has_been_logged = answer.status >= 500 and answer.header("content-type") == PROBLEM_JSON
@@ -73,7 +72,7 @@ def _file_response(request: HttpRequest, answer: messages.HttpResponse) -> HttpR
     del response.headers["Content-Type"]
     for name, value in sent.get_wsgi_headers(environ):
         _add(response, name, value)
-    if sent.status_code in _BODILESS:
+    if sent.status_code in messages.BODILESS:
         response.settled = frozenset({"content-length", "content-encoding"})
     elif sent.status_code == _PARTIAL:
         response.settled = frozenset({"content-encoding"})

@@ -14,15 +14,13 @@ from blinker import Signal
 from flask import Flask
 
 from legacy_plugins.config.model import HostConfig
+from legacy_plugins.config.rules import DEFAULT_MOUNT
 from legacy_plugins.errors import ConfigError
 from legacy_plugins.host import PluginClient, PluginHost
 from legacy_plugins.http import Authorize
 from legacy_plugins.integrations.flask.application import KEY, AppPlugins, current_plugins
 from legacy_plugins.integrations.flask.blueprint import PluginBlueprint
 from legacy_plugins.integrations.flask.commands import faults_as_text, plugins_group
-
-#: Where plugins are served unless LEGACY_PLUGINS_URL_PREFIX says otherwise.
-DEFAULT_PREFIX = "/api/plugins"
 
 _Config = Union[str, "os.PathLike[str]", Mapping[str, Any], HostConfig]
 _Function = TypeVar("_Function", bound=Callable[..., Any])
@@ -59,7 +57,7 @@ class LegacyPlugins:
         state = AppPlugins(app, _make_host(app, config if config is not None else self._config))
         for register in self._registrations:
             register(state)
-        prefix = app.config.get("LEGACY_PLUGINS_URL_PREFIX", DEFAULT_PREFIX)
+        prefix = app.config.get("LEGACY_PLUGINS_URL_PREFIX", DEFAULT_MOUNT)
         if prefix is not None:
             state.blueprint = PluginBlueprint(state.host, self._authorize, KEY)
             app.register_blueprint(state.blueprint, url_prefix=prefix)
